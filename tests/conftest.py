@@ -1,0 +1,35 @@
+"""What every test starts from: a quiet TensorFlow, no window, the same seed, the default precision.
+
+The environment is set here because it must stand before TensorFlow is first imported. Tests that need no
+TensorFlow do not import it: the fixture below looks at what is loaded already.
+"""
+
+import os
+import sys
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(autouse=True)
+def same_start():
+    """Seeds every generator before a test and puts back Keras's global settings after it."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+    yield
+    if "keras" in sys.modules:
+        keras = sys.modules["keras"]
+        keras.config.set_dtype_policy("float32")
+        keras.config.set_floatx("float32")
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def empty_session():
+    """Frees the graphs that a module's tests built, so that memory does not grow over the suite."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].backend.clear_session()
