@@ -46,12 +46,12 @@ clean:
 # The project alone (.run), and with what its tests need (.test). A changed pyproject.toml installs again.
 .venv/.run: pyproject.toml | .venv/bin/pip
 	@echo "Installing keras-rnn and TensorFlow into .venv (the first time this downloads them)"
-	@.venv/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -e .
+	@.venv/bin/pip install --quiet --quiet --disable-pip-version-check --only-binary :all: -e .
 	@touch $@
 
 .venv/.test: pyproject.toml | .venv/bin/pip
 	@echo "Installing keras-rnn, TensorFlow and the test tools into .venv (the first time this downloads them)"
-	@.venv/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -e ".[test]"
+	@.venv/bin/pip install --quiet --quiet --disable-pip-version-check --only-binary :all: -e ".[test]"
 	@touch .venv/.run $@
 
 # A Python that is named but cannot run (a shim without its version) is passed over like one that is absent.

@@ -1,7 +1,7 @@
-"""What every test starts from: a quiet TensorFlow, no window, the same seed, the default precision.
+"""What every test starts from: a quiet TensorFlow, no window, the same seed, default precision.
 
-The environment is set here because it must stand before TensorFlow is first imported. Tests that need no
-TensorFlow do not import it: the fixture below looks at what is loaded already.
+The environment is set here because it must stand before TensorFlow is first imported. Tests that
+need no TensorFlow do not import it: the fixtures look at what is loaded already.
 """
 
 import os
@@ -20,9 +20,8 @@ def same_start():
         sys.modules["keras"].utils.set_random_seed(0)
     yield
     if "keras" in sys.modules:
-        keras = sys.modules["keras"]
-        keras.config.set_dtype_policy("float32")
-        keras.config.set_floatx("float32")
+        sys.modules["keras"].config.set_dtype_policy("float32")
+        sys.modules["keras"].config.set_floatx("float32")
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
 
