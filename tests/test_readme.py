@@ -1,0 +1,87 @@
+"""What README.md tells a reader to type works: its commands in order, then its Python blocks."""
+
+import csv
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# So small that the commands take seconds; the reader's own run has the defaults.
+SMALL = ["--config.epochs=2", "--config.units=8", "--config.embedding_dim=8"]
+ROWS = [("a warm and funny film", "1"), ("dull , slow and far too long", "0")] * 20
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    """The lines that call keras-rnn, continued lines joined."""
+    lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    lines = [line.partition("  #")[0].strip() for line in lines]
+    return [line for line in lines if "keras-rnn " in line and not line.startswith("pip")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A reader's folder: train.tsv and dev.tsv, then whatever the README's commands leave there."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("train.tsv", "dev.tsv"):
+        with open(folder / name, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file, delimiter="\t").writerows([("text", "label"), *ROWS])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outputs(folder):
+    """Standard output of each command, run in order."""
+    outputs = {}
+    for command in commands():
+        if command.endswith("keras-rnn demo"):
+            continue  # Takes two minutes; its parts have their own tests.
+        before, _, arguments = command.rpartition("keras-rnn ")
+        arguments = shlex.split(arguments)
+        arguments += SMALL if arguments[0] == "train" else []
+        given = shlex.split(before.rstrip("| "))[1:] if before else []
+        assert not before or before.startswith("echo "), command
+        run = subprocess.run(
+            [sys.executable, "-m", "keras_rnn", *arguments],
+            input=" ".join(given) + "\n",
+            cwd=folder,
+            env={**_environment(), "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, f"{command}\n{run.stdout}\n{run.stderr}"
+        outputs[command] = run.stdout
+    return outputs
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+def test_commands(outputs):
+    trained, *_ = [command for command in outputs if "keras-rnn train" in command]
+    asked, *_ = [command for command in outputs if "keras-rnn predict" in command]
+    assert "--task=classification" in trained
+    assert '"label": "1"' in outputs[asked] or '"label": "0"' in outputs[asked]
+
+
+@pytest.mark.parametrize("number", range(len(blocks("python"))))
+def test_python_block(number, folder, outputs, monkeypatch):
+    block = blocks("python")[number]
+    monkeypatch.chdir(folder)
+    if "saved_model.load" in block:
+        # As the README says: another process, which knows nothing of this package.
+        check = block + "\nimport sys\nassert 'keras_rnn' not in sys.modules\n"
+        subprocess.run([sys.executable, "-c", check], check=True, env=_environment())
+    else:
+        exec(compile(block, f"README.md block {number}", "exec"), {"__name__": "readme"})  # noqa: S102
