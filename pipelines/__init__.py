@@ -1,0 +1,49 @@
+"""Bytes to padded tensors: read files, encode text, store examples, make batches.
+
+Every public name is here, flat. A name is imported when it is first used, so that reading a file
+or catching an `InputError` does not wait for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOMES = {
+    "errors": ["InputError"],
+    "files": ["atomic_directory", "atomic_write", "expand", "numbered_lines", "open_bytes"],
+    "readers": ["MAX_BYTES", "Record", "cut_text", "read_lines", "read_table"],
+    "text": [
+        "END",
+        "PADDING",
+        "SPECIAL_TOKENS",
+        "START",
+        "UNKNOWN",
+        "CharacterTokenizer",
+        "SentencePieceTokenizer",
+        "Tokenizer",
+        "WordTokenizer",
+        "WordpieceTokenizer",
+        "in_chunks",
+        "load_tokenizer",
+        "train_tokenizer",
+    ],
+    "vectors": ["read_vectors"],
+    "store": ["Column", "ExampleStore", "write_store"],
+    "batching": ["Batches", "choose_buckets"],
+    "samples": ["language_identification", "teddy", "write_table"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str):
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'pipelines' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"pipelines.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

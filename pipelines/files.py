@@ -1,0 +1,279 @@
+"""Files as bytes and lines: which ones are meant, reading them strictly, writing them whole."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import gzip
+import os
+import secrets
+import shutil
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from pipelines.errors import InputError
+
+STANDARD_INPUT = "-"
+DATASET_PREFIX = "tfds:"
+
+# A physical line above this is no line of text; reading on would only fill the memory.
+LONGEST_LINE = 64 * 2**20
+
+_UNREADABLE = (EOFError, zlib.error, gzip.BadGzipFile)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
+
+def expand(patterns: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
+    """Names the files that a comma-separated list of names and globs stands for.
+
+    The matches of a glob are sorted; the order of the patterns is kept. `-` (standard input) and
+    `tfds:NAME` pass through. A name that exists as it stands is taken as it stands, whatever
+    commas or brackets it holds.
+
+    Raises:
+        InputError: a name without a file, a glob without a match, a folder, or nothing at all.
+    """
+    if isinstance(patterns, (str, os.PathLike)):
+        whole = os.fspath(patterns)
+        patterns = [whole] if os.path.exists(whole) else whole.split(",")
+    files: list[str] = []
+    for pattern in (os.fspath(pattern).strip() for pattern in patterns):
+        if not pattern:
+            continue
+        if pattern == STANDARD_INPUT or pattern.startswith(DATASET_PREFIX):
+            files.append(pattern)
+            continue
+        name = os.path.expanduser(pattern)
+        if os.path.isdir(name):
+            raise InputError(f"is a folder; name its files, for example {name.rstrip('/')}/*", name)
+        if os.path.exists(name):
+            files.append(name)
+            continue
+        if not glob.has_magic(name):
+            raise InputError("no such file", name)
+        matches = sorted(m for m in glob.glob(name, recursive=True) if not os.path.isdir(m))
+        if not matches:
+            raise InputError("no file matches this pattern", name)
+        files.extend(matches)
+    if not files:
+        raise InputError("no file is named")
+    return files
+
+
+def without_gz(file: str) -> str:
+    """The name without a closing `.gz`, so that its own suffix shows."""
+    return file[:-3] if file.lower().endswith(".gz") else file
+
+
+def suffix(file: str) -> str:
+    """The lower-case suffix that tells the format, `.gz` aside."""
+    return os.path.splitext(without_gz(file))[1].lower()
+
+
+@contextlib.contextmanager
+def open_bytes(file: str) -> Iterator[IO[bytes]]:
+    """Opens a file, a `.gz` file or standard input (`-`) for reading bytes.
+
+    Raises:
+        InputError: the file cannot be opened, or it is compressed and damaged.
+    """
+    if file == STANDARD_INPUT:
+        yield sys.stdin.buffer
+        return
+    try:
+        stream = gzip.open(file, "rb") if without_gz(file) != file else open(file, "rb")
+    except FileNotFoundError:
+        raise InputError("no such file", file) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", file) from error
+    with stream:
+        try:
+            yield stream
+        except _UNREADABLE as error:
+            raise InputError(f"is not a whole gzip file: {error}", file) from error
+        except OSError as error:
+            # Only what reading this stream raised; a writer inside the block speaks for itself.
+            if error.errno in (errno.EISDIR, errno.EIO, errno.EINVAL) and error.filename is None:
+                raise InputError(f"cannot be read: {error.strerror}", file) from error
+            raise
+
+
+def shown(file: str) -> str:
+    """The name of a file as messages show it."""
+    return "standard input" if file == STANDARD_INPUT else file
+
+
+def numbered_lines(file: str, on_error: str = "raise") -> Iterator[tuple[int, str | InputError]]:
+    """Yields (line number from 1, line without its end) of strictly decoded UTF-8.
+
+    A byte-order mark is dropped; LF and CRLF both end a line.
+
+    Args:
+        file: a name, with `.gz` for compressed files, or `-`.
+        on_error: "raise", or "yield" to put an `InputError` in place of a bad line and go on.
+
+    Raises:
+        InputError: invalid UTF-8, a NUL byte, a line above `LONGEST_LINE`, another encoding.
+    """
+    name = shown(file)
+    with open_bytes(file) as stream:
+        number = 0
+        while True:
+            raw = stream.readline(LONGEST_LINE + 1)
+            if not raw:
+                return
+            number += 1
+            line: str | InputError
+            if number == 1:
+                _refuse_other_encodings(raw, name)
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+            if len(raw) > LONGEST_LINE:
+                while raw and not raw.endswith(b"\n"):
+                    raw = stream.readline(LONGEST_LINE)
+                limit = LONGEST_LINE // 2**20
+                line = InputError(f"the line is longer than {limit} MiB", name, number)
+            else:
+                line = _decoded(raw, name, number)
+            if isinstance(line, InputError) and on_error == "raise":
+                raise line
+            yield number, line
+
+
+def _refuse_other_encodings(head: bytes, name: str) -> None:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError("is UTF-16; convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)", name, 1)
+    if head.startswith(b"\x1f\x8b"):
+        raise InputError("is compressed by gzip; its name must end in .gz", name, 1)
+
+
+def _decoded(raw: bytes, name: str, number: int) -> str | InputError:
+    if b"\x00" in raw:
+        place = raw.index(b"\x00") + 1
+        return InputError(f"a NUL byte (byte {place} of the line); not a text file?", name, number)
+    raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        value = raw[error.start]
+        return InputError(
+            f"invalid UTF-8 (byte {error.start + 1} of the line is 0x{value:02x}); "
+            "convert the file to UTF-8",
+            name,
+            number,
+        )
+
+
+def _new_name(path: str) -> str:
+    folder, base = os.path.split(path)
+    return os.path.join(folder, f".{base}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def _cannot_write(path: str, error: OSError) -> InputError:
+    kept = "; what stood there is unchanged" if os.path.lexists(path) else ""
+    return InputError(f"cannot be written: {error.strerror or error}{kept}", path)
+
+
+def _flush_folder(folder: str) -> None:
+    # A rename is on the disk only once its folder is; some file systems cannot do this.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder or ".", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike, binary: bool = False) -> Iterator[IO]:
+    """Opens a new file that takes the place of `path` only when it is written whole.
+
+    Text is UTF-8 with LF. On any error, a full disk included, the new file is removed and what
+    stood at `path` stays as it was.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    path = os.path.realpath(path)
+    part = _new_name(path)
+    try:
+        if binary:
+            stream = open(part, "xb")
+        else:
+            stream = open(part, "x", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        with stream:
+            yield stream
+            try:
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError as error:
+                raise _cannot_write(path, error) from error
+        os.replace(part, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(part)
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise _cannot_write(path, error) from error
+        raise
+    _flush_folder(os.path.dirname(path))
+
+
+@contextlib.contextmanager
+def atomic_directory(path: str | os.PathLike) -> Iterator[str]:
+    """Gives a new, empty folder that takes the place of `path` only when the block ends well.
+
+    On any error the new folder is removed and what stood at `path` stays as it was.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    path = os.path.realpath(path)
+    part = _new_name(path)
+    try:
+        os.makedirs(part)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        yield part
+        _flush_tree(part)
+        _exchange(part, path)
+    except BaseException as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise _cannot_write(path, error) from error
+        raise
+    _flush_folder(os.path.dirname(path))
+
+
+def _flush_tree(folder: str) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            descriptor = os.open(os.path.join(parent, name), os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        _flush_folder(parent)
+
+
+def _exchange(part: str, path: str) -> None:
+    # No portable call exchanges two folders, so the old one steps aside and comes back on error.
+    if not os.path.lexists(path):
+        os.rename(part, path)
+        return
+    aside = _new_name(path)
+    os.rename(path, aside)
+    try:
+        os.rename(part, path)
+    except BaseException:
+        os.rename(aside, path)
+        raise
+    if os.path.isdir(aside):
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        os.remove(aside)

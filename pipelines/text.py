@@ -1,0 +1,609 @@
+"""Strings to ids and back: words, characters, wordpieces, SentencePiece behind one class.
+
+Training and serving call the same `encode`, in graph. Ids are 0 padding, 1 [UNK], 2 [START],
+3 [END], then the tokens, most frequent first. Words and characters use TensorFlow's own
+operations, so a SavedModel that holds them loads where only TensorFlow is installed.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.errors import InputError
+from pipelines.files import atomic_write, numbered_lines
+
+PADDING, UNKNOWN, START, END = 0, 1, 2, 3
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
+
+# Strings a call: tokenizing one by one is twenty times slower.
+CHUNK = 1024
+
+# Distinct tokens that counting keeps at most; the rarest go first.
+_MOST_COUNTED = 4_000_000
+
+_SEPARATOR = "\x1f"
+_BLANK = r"\s\p{Z}\p{Cc}\x{FEFF}"
+_BLANK_ONLY = f"[{_BLANK}]*"
+_CLITIC = r"n['’]t|['’](?:s|m|d|re|ve|ll)"
+_AFTER_LETTER = rf"(?i)(\p{{L}})({_CLITIC})\b"
+# Scripts that put no blanks between words: every character is a token.
+_UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\x{30FC}]\p{M}*)"
+_TOKEN = "|".join(
+    [
+        rf"(?i:{_CLITIC})\b",
+        r"(?i:-[LR][RCS]B-)",  # brackets as treebanks and GloVe spell them
+        r"\p{Nd}+(?:[.,]\p{Nd}+)+",  # 3.5 and 1,000
+        r"[\p{L}\p{M}\p{N}\x{200C}\x{200D}]+",
+        r"\.{2,}|-{2,}|``|''",
+        rf"[^{_BLANK}]\p{{M}}*",
+    ]
+)
+
+
+def in_chunks(items: Iterable, size: int = CHUNK) -> Iterator[list]:
+    """Cuts any iterable into lists of `size` items, the last one shorter.
+
+    Example:
+
+    >>> list(in_chunks("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    iterator = iter(items)
+    while chunk := list(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def split_words(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+    """Splits raw strings into words, with where each begins and ends in bytes.
+
+    Tokens are runs of letters and digits; numbers with their points and commas; English clitics
+    as in the Penn Treebank and GloVe (do n't, it 's, they 'll); each character of a script
+    without blanks (Han, kana, Thai, Lao, Khmer, Burmese); each other sign by itself.
+
+    Args:
+        texts: string[batch].
+
+    Returns:
+        tokens, starts, ends: ragged [batch, tokens]; string, int32, int32.
+    """
+    texts = tf.reshape(tf.convert_to_tensor(texts, tf.string), [-1])
+    # The separator is one byte, like the blank it replaces, so that places stay what they are.
+    raw = tf.strings.regex_replace(texts, _SEPARATOR, " ")
+    marked = tf.strings.regex_replace(raw, _AFTER_LETTER, rf"\1{_SEPARATOR}\2")
+    marked = tf.strings.regex_replace(marked, _UNSPACED, rf"{_SEPARATOR}\1{_SEPARATOR}")
+    marked = tf.strings.regex_replace(marked, _TOKEN, rf"{_SEPARATOR}\0{_SEPARATOR}")
+    pieces = tf.strings.split(marked, _SEPARATOR)
+    # The pieces of a row, blanks included, join to the raw row: their lengths give the places.
+    lengths = tf.strings.length(pieces.values)
+    row_begins = tf.cumsum(tf.strings.length(texts), exclusive=True)
+    starts = tf.cumsum(lengths, exclusive=True) - tf.gather(row_begins, pieces.value_rowids())
+    kept = tf.logical_not(tf.strings.regex_full_match(pieces.values, _BLANK_ONLY))
+    kept = pieces.with_values(kept)
+    ends = starts + lengths
+    return tuple(
+        tf.ragged.boolean_mask(ragged, kept)
+        for ragged in (pieces, pieces.with_values(starts), pieces.with_values(ends))
+    )
+
+
+class Tokenizer(tf.Module):
+    """A vocabulary with its rule: strings to ids and back, in graph.
+
+    Subclasses say how a string is cut (`_cut`) and how tokens join (`_join`).
+
+    Args:
+        tokens: every token in the order of its id, the four special ones first.
+        lower: whether texts are lower-cased (Unicode) before they are looked up.
+
+    Raises:
+        InputError: the tokens do not begin with the special ones, or one stands twice.
+
+    Example:
+
+    >>> tokenizer = train_tokenizer("words", ["a good film", "a bad film"], size=100)
+    >>> tokenizer.encode(["a good day", ""]).to_list()
+    [[4, 7, 1], [1]]
+    >>> tokenizer.decode([[4, 7, 5, 0]]).numpy().tolist()
+    [b'a good film']
+    """
+
+    kind: str
+
+    def __init__(self, tokens: Sequence[str], lower: bool = False):
+        super().__init__(name=f"{self.kind}_tokenizer")
+        tokens = list(tokens)
+        if tuple(tokens[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+            raise InputError(f"a vocabulary begins with {' '.join(SPECIAL_TOKENS)}")
+        if len(set(tokens)) != len(tokens):
+            twice = next(t for t, n in collections.Counter(tokens).items() if n > 1)
+            raise InputError(f"the vocabulary holds {twice!r} twice")
+        self.lower = bool(lower)
+        # An array, because tf.Module would track every string of a list.
+        self._tokens = np.array(tokens, dtype=object)
+
+    @property
+    def size(self) -> int:
+        """The number of ids, the four special ones included."""
+        return len(self._tokens)
+
+    @property
+    def tokens_list(self) -> list[str]:
+        """The token of each id."""
+        return self._tokens.tolist()
+
+    # Cutting
+
+    def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """string[batch] -> the tokens, ragged string[batch, tokens], in the case of the text."""
+        return self.tokenize_with_offsets(texts)[0]
+
+    def tokenize_with_offsets(
+        self, texts: tf.Tensor
+    ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """The tokens and where each begins and ends in the raw string, in bytes (int32)."""
+        return self._cut(tf.reshape(tf.convert_to_tensor(texts, tf.string), [-1]))
+
+    def encode(self, texts: tf.Tensor, start: bool = False, end: bool = False) -> tf.RaggedTensor:
+        """string[batch] -> ids, ragged int32[batch, tokens]; a blank string is one [UNK].
+
+        Args:
+            texts: raw strings; no rows at all are fine.
+            start, end: whether [START] and [END] stand round each row.
+        """
+        return self._finish(self.encode_tokens(self.tokenize(texts)), start, end)
+
+    def encode_tokens(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Tokens that are cut already -> ids, int32, in the same ragged shape.
+
+        Nothing is added to an empty row. The special tokens' names are no tokens here: a text
+        cannot write [END].
+        """
+        raise NotImplementedError(f"{self.kind} cuts its own tokens: call encode with raw text")
+
+    def encode_stream(self, texts: Iterable[str], chunk: int = CHUNK) -> Iterator[np.ndarray]:
+        """Encodes any number of strings, `chunk` at a time; yields int32[tokens] for each."""
+        for batch in in_chunks(texts, chunk):
+            ids = self.encode(tf.constant(batch, tf.string))
+            values, splits = ids.values.numpy(), ids.row_splits.numpy()
+            for begin, stop in itertools.pairwise(splits):
+                yield values[begin:stop]
+
+    def _finish(self, ids: tf.RaggedTensor, start: bool, end: bool) -> tf.RaggedTensor:
+        empty = tf.cast(tf.equal(ids.row_lengths(), 0), tf.int64)
+        unknown = tf.fill([tf.reduce_sum(empty)], tf.constant(UNKNOWN, tf.int32))
+        parts = [ids, tf.RaggedTensor.from_row_lengths(unknown, empty, validate=False)]
+        if start:
+            parts.insert(0, tf.fill([ids.nrows(), 1], tf.constant(START, tf.int32)))
+        if end:
+            parts.append(tf.fill([ids.nrows(), 1], tf.constant(END, tf.int32)))
+        return tf.concat(parts, axis=1)
+
+    # Joining
+
+    def decode(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
+        """ids [batch, time] -> string[batch]: no padding, no [START], nothing from [END] on."""
+        if not isinstance(ids, tf.RaggedTensor):
+            ids = tf.convert_to_tensor(ids)
+            ids = tf.RaggedTensor.from_tensor(ids, ragged_rank=1)
+        dense = tf.cast(ids.to_tensor(PADDING), tf.int32)
+        ended = tf.cumsum(tf.cast(tf.equal(dense, END), tf.int32), axis=1) > 0
+        real = ~ended & tf.not_equal(dense, PADDING) & tf.not_equal(dense, START)
+        return self._join(tf.ragged.boolean_mask(dense, real))
+
+    # Subclasses
+
+    def _cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        raise NotImplementedError
+
+    def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        raise NotImplementedError
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int, lower: bool, min_count: int) -> Tokenizer:
+        """Learns the vocabulary; called by `train_tokenizer`."""
+        raise NotImplementedError
+
+    # Files
+
+    def save(self, directory: str | os.PathLike, name: str = "vocabulary") -> None:
+        """Writes `NAME.txt` (one token a line, in the order of the ids) and `NAME.json`.
+
+        In the lines a backslash, a line feed and a carriage return are \\\\\\\\, \\\\n and \\\\r.
+        """
+        os.makedirs(directory, exist_ok=True)
+        with atomic_write(os.path.join(directory, f"{name}.txt")) as stream:
+            stream.writelines(f"{_escaped(token)}\n" for token in self._tokens)
+        with atomic_write(os.path.join(directory, f"{name}.json")) as stream:
+            json.dump({"kind": self.kind, "lower": self.lower, "size": self.size}, stream, indent=2)
+            stream.write("\n")
+
+    @classmethod
+    def _load(cls, directory: str, name: str, lower: bool) -> Tokenizer:
+        file = os.path.join(directory, f"{name}.txt")
+        return cls([_unescaped(line) for _, line in numbered_lines(file)], lower)
+
+
+class _TableTokenizer(Tokenizer):
+    """A tokenizer whose ids come from a lookup table of whole tokens."""
+
+    separator: str
+
+    def __init__(self, tokens: Sequence[str], lower: bool = False):
+        super().__init__(tokens, lower)
+        _require_tokens(self)
+        plain = tf.constant(self.tokens_list[len(SPECIAL_TOKENS) :], tf.string)
+        ids = tf.range(len(SPECIAL_TOKENS), self.size, dtype=tf.int32)
+        # The special tokens are not among the keys: a text that holds "[END]" does not end.
+        self._ids = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(plain, ids), default_value=UNKNOWN
+        )
+        self._strings = _string_table(self.tokens_list)
+
+    def encode_tokens(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
+        if not isinstance(tokens, tf.RaggedTensor):
+            tokens = tf.convert_to_tensor(tokens, tf.string)
+        if self.lower:
+            tokens = tf.strings.lower(tokens, encoding="utf-8")
+        return self._ids.lookup(tokens)
+
+    def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        tokens = self._strings.lookup(tf.cast(ids, tf.int64))
+        return tf.strings.reduce_join(tokens, axis=1, separator=self.separator)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int, lower: bool, min_count: int) -> Tokenizer:
+        cutter = cls([*SPECIAL_TOKENS, "a"])
+        counts = _count(cutter.tokenize, texts, lower)
+        return cls([*SPECIAL_TOKENS, *_most_frequent(counts, size, min_count)], lower)
+
+
+class WordTokenizer(_TableTokenizer):
+    """Words and punctuation, as `split_words` cuts them; decoded with blanks between.
+
+    Args, errors: as for `Tokenizer`. TensorFlow operations only.
+
+    Example:
+
+    >>> tokenizer = train_tokenizer("words", ["I don't."], size=10)
+    >>> tokenizer.tokenize(["I don't."]).to_list()
+    [[b'I', b'do', b"n't", b'.']]
+    """
+
+    kind = "words"
+    separator = " "
+
+    def _cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        return split_words(texts)
+
+
+class CharacterTokenizer(_TableTokenizer):
+    """Unicode characters, blanks included; an invalid byte is U+FFFD.
+
+    Args, errors: as for `Tokenizer`. TensorFlow operations only.
+
+    Example:
+
+    >>> tokenizer = train_tokenizer("characters", ["añ"], size=10)
+    >>> tokenizer.tokenize(["añ a"]).to_list()
+    [[b'a', b'\\xc3\\xb1', b' ', b'a']]
+    """
+
+    kind = "characters"
+    separator = ""
+
+    def _cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        blank = tf.strings.regex_full_match(texts, _BLANK_ONLY)
+        texts = tf.where(blank, "", texts)
+        characters, starts = tf.strings.unicode_split_with_offsets(texts, "UTF-8")
+        # A character ends where the next begins; a replaced byte is shorter than U+FFFD.
+        following = tf.concat([starts.values[1:], [0]], axis=0)
+        lengths = tf.cast(tf.strings.length(texts), tf.int64)
+        last = tf.concat([starts.value_rowids()[1:] != starts.value_rowids()[:-1], [True]], axis=0)
+        last = last[: tf.size(starts.values)]
+        following = following[: tf.size(starts.values)]
+        row_ends = tf.gather(lengths, starts.value_rowids())
+        ends = starts.with_values(tf.where(last, row_ends, following))
+        return characters, tf.cast(starts, tf.int32), tf.cast(ends, tf.int32)
+
+
+class WordpieceTokenizer(Tokenizer):
+    """Words cut further into the longest known pieces; a piece inside a word begins with ##.
+
+    A word that cannot be pieced together is one [UNK]. Needs tensorflow-text.
+
+    Args, errors: as for `Tokenizer`.
+    """
+
+    kind = "wordpiece"
+
+    def __init__(self, tokens: Sequence[str], lower: bool = False):
+        super().__init__(tokens, lower)
+        _require_tokens(self)
+        text = _tensorflow_text()
+        options = dict(
+            vocab=self.tokens_list,
+            suffix_indicator="##",
+            unk_token=SPECIAL_TOKENS[UNKNOWN],
+            no_pretokenization=True,
+        )
+        self._piece_ids = text.FastWordpieceTokenizer(token_out_type=tf.int32, **options)
+        self._piece_strings = text.FastWordpieceTokenizer(token_out_type=tf.string, **options)
+        self._strings = _string_table(self.tokens_list)
+
+    def encode_tokens(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Words that are cut already -> the ids of their pieces, one row a row of words."""
+        return self._pieces(tokens).merge_dims(1, 2)
+
+    def pieces_of_words(self, words: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Ragged words [batch, words] -> ids [batch, words, pieces], to align tags with words."""
+        return self._pieces(words)
+
+    def _pieces(self, words: tf.RaggedTensor) -> tf.RaggedTensor:
+        if self.lower:
+            words = tf.strings.lower(words, encoding="utf-8")
+        return words.with_values(self._piece_ids.tokenize(words.values))
+
+    def _cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        words, starts, _ = split_words(texts)
+        values = tf.strings.lower(words.values, encoding="utf-8") if self.lower else words.values
+        pieces, begins, ends = self._piece_strings.tokenize_with_offsets(values)
+        offset = tf.gather(starts.values, pieces.value_rowids())
+        return (
+            words.with_values(pieces).merge_dims(1, 2),
+            words.with_values(begins.with_values(begins.values + offset)).merge_dims(1, 2),
+            words.with_values(ends.with_values(ends.values + offset)).merge_dims(1, 2),
+        )
+
+    def encode(self, texts: tf.Tensor, start: bool = False, end: bool = False) -> tf.RaggedTensor:
+        return self._finish(self.encode_tokens(split_words(texts)[0]), start, end)
+
+    def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        tokens = self._strings.lookup(tf.cast(ids, tf.int64))
+        joined = tf.strings.reduce_join(tokens, axis=1, separator=" ")
+        return tf.strings.regex_replace(joined, " ##", "")
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int, lower: bool, min_count: int) -> Tokenizer:
+        _tensorflow_text()
+        from tensorflow_text.tools.wordpiece_vocab import wordpiece_tokenizer_learner_lib as learner
+
+        counts = _count(lambda batch: split_words(batch)[0], texts, lower)
+        kept = [(word, n) for word, n in sorted(counts.items()) if n >= min_count]
+        pieces = learner.learn(
+            kept,
+            learner.Params(
+                upper_thresh=max(counts.values(), default=1) + 1,
+                lower_thresh=2,
+                num_iterations=4,
+                max_input_tokens=-1,
+                max_token_length=50,
+                max_unique_chars=max(1, min(1000, size // 2)),
+                vocab_size=size,
+                slack_ratio=0.05,
+                include_joiner_token=True,
+                joiner="##",
+                reserved_tokens=list(SPECIAL_TOKENS),
+            ),
+        )
+        return cls(list(dict.fromkeys([*SPECIAL_TOKENS, *pieces]))[:size], lower)
+
+
+class SentencePieceTokenizer(Tokenizer):
+    """A unigram SentencePiece model: pieces of raw text, blanks among them (as ▁).
+
+    Needs tensorflow-text, and sentencepiece for training.
+
+    Args:
+        model: the serialized SentencePiece model, trained with our four special ids.
+        lower: whether texts are lower-cased (Unicode) first.
+    """
+
+    kind = "sentencepiece"
+
+    def __init__(self, model: bytes, lower: bool = False):
+        text = _tensorflow_text()
+        self._model = model
+        pieces = text.SentencepieceTokenizer(model=model, out_type=tf.int32)
+        strings = pieces.id_to_string(tf.range(pieces.vocab_size()))
+        super().__init__([token.decode("utf-8") for token in strings.numpy()], lower)
+        self._pieces = pieces
+        self._piece_strings = text.SentencepieceTokenizer(model=model, out_type=tf.string)
+
+    def _lowered(self, texts: tf.Tensor) -> tf.Tensor:
+        texts = tf.reshape(tf.convert_to_tensor(texts, tf.string), [-1])
+        return tf.strings.lower(texts, encoding="utf-8") if self.lower else texts
+
+    def _cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        return self._piece_strings.tokenize_with_offsets(self._lowered(texts))
+
+    def encode(self, texts: tf.Tensor, start: bool = False, end: bool = False) -> tf.RaggedTensor:
+        return self._finish(self._pieces.tokenize(self._lowered(texts)), start, end)
+
+    def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
+        return self._pieces.detokenize(ids)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int, lower: bool, min_count: int) -> Tokenizer:
+        _tensorflow_text()
+        try:
+            import sentencepiece
+        except ImportError:
+            raise InputError(
+                "tokenizer=sentencepiece needs the package sentencepiece for training"
+            ) from None
+
+        def lines() -> Iterator[str]:
+            for batch in in_chunks(texts):
+                if lower:
+                    lowered = tf.strings.lower(tf.constant(batch, tf.string), encoding="utf-8")
+                    batch = [line.decode("utf-8") for line in lowered.numpy()]
+                # A line above its limit would be left out; the trainer takes lines, not pages.
+                for line in batch:
+                    yield from (line[at : at + 1000] for at in range(0, len(line), 1000))
+
+        model = io.BytesIO()
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=lines(),
+                model_writer=model,
+                vocab_size=size,
+                hard_vocab_limit=False,
+                model_type="unigram",
+                character_coverage=0.9995,
+                input_sentence_size=1_000_000,
+                num_threads=1,
+                minloglevel=2,
+                pad_id=PADDING,
+                unk_id=UNKNOWN,
+                bos_id=START,
+                eos_id=END,
+                pad_piece=SPECIAL_TOKENS[PADDING],
+                unk_piece=SPECIAL_TOKENS[UNKNOWN],
+                bos_piece=SPECIAL_TOKENS[START],
+                eos_piece=SPECIAL_TOKENS[END],
+                unk_surface=SPECIAL_TOKENS[UNKNOWN],
+            )
+        except RuntimeError as error:
+            reason = str(error).rsplit("]", 1)[-1].strip() or "the text is too small"
+            raise InputError(
+                f"SentencePiece cannot learn a vocabulary of {size} here: {reason}"
+            ) from error
+        return cls(model.getvalue(), lower)
+
+    def save(self, directory: str | os.PathLike, name: str = "vocabulary") -> None:
+        """Writes `NAME.model` too, which is what SentencePiece reads."""
+        os.makedirs(directory, exist_ok=True)
+        with atomic_write(os.path.join(directory, f"{name}.model"), binary=True) as stream:
+            stream.write(self._model)
+        super().save(directory, name)
+
+    @classmethod
+    def _load(cls, directory: str, name: str, lower: bool) -> Tokenizer:
+        file = os.path.join(directory, f"{name}.model")
+        try:
+            with open(file, "rb") as stream:
+                return cls(stream.read(), lower)
+        except FileNotFoundError:
+            raise InputError("no such file", file) from None
+
+
+TOKENIZERS: dict[str, type[Tokenizer]] = {
+    tokenizer.kind: tokenizer
+    for tokenizer in (WordTokenizer, CharacterTokenizer, WordpieceTokenizer, SentencePieceTokenizer)
+}
+
+
+def train_tokenizer(
+    kind: str, texts: Iterable[str], size: int, lower: bool = False, min_count: int = 1
+) -> Tokenizer:
+    """Learns a vocabulary from a stream of texts.
+
+    Args:
+        kind: words, characters, wordpiece or sentencepiece.
+        texts: read once, in chunks; the memory holds the counts, not the texts.
+        size: how many ids at most, the four special ones included.
+        lower: whether texts are lower-cased, here and in every later `encode`.
+        min_count: rarer tokens become [UNK].
+
+    Raises:
+        InputError: an unknown kind, a size too small, or texts without a token.
+    """
+    if kind not in TOKENIZERS:
+        raise InputError(f"no tokenizer {kind!r}; there are: {', '.join(TOKENIZERS)}")
+    if size <= len(SPECIAL_TOKENS):
+        raise InputError(f"vocabulary_size must be above {len(SPECIAL_TOKENS)}, not {size}")
+    return TOKENIZERS[kind].train(texts, size, lower, min_count)
+
+
+def load_tokenizer(directory: str | os.PathLike, name: str = "vocabulary") -> Tokenizer:
+    """Reads what `Tokenizer.save` wrote.
+
+    Raises:
+        InputError: a file is missing or does not fit the others.
+    """
+    directory = os.fspath(directory)
+    file = os.path.join(directory, f"{name}.json")
+    try:
+        with open(file, encoding="utf-8") as stream:
+            facts = json.load(stream)
+        tokenizer = TOKENIZERS[facts["kind"]]
+        tokenizer = tokenizer._load(directory, name, facts["lower"])
+    except FileNotFoundError:
+        raise InputError("no such file", file) from None
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise InputError("does not describe a vocabulary", file) from error
+    if tokenizer.size != facts.get("size"):
+        raise InputError(
+            f"speaks of {facts.get('size')} tokens but the vocabulary holds {tokenizer.size}", file
+        )
+    return tokenizer
+
+
+def _require_tokens(tokenizer: Tokenizer) -> None:
+    if tokenizer.size == len(SPECIAL_TOKENS):
+        raise InputError("there is no token to make a vocabulary of: the texts are empty")
+
+
+def _string_table(tokens: Sequence[str]) -> tf.lookup.StaticHashTable:
+    ids = tf.range(len(tokens), dtype=tf.int64)
+    return tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(ids, tf.constant(tokens, tf.string)),
+        default_value=SPECIAL_TOKENS[UNKNOWN],
+    )
+
+
+def _count(cut, texts: Iterable[str], lower: bool) -> collections.Counter[str]:
+    counts: collections.Counter[bytes] = collections.Counter()
+    for batch in in_chunks(texts):
+        tokens = cut(tf.constant(batch, tf.string)).flat_values
+        if lower:
+            tokens = tf.strings.lower(tokens, encoding="utf-8")
+        counts.update(tokens.numpy().tolist())
+        least = 1
+        while len(counts) > _MOST_COUNTED:
+            counts = collections.Counter({t: n for t, n in counts.items() if n > least})
+            least += 1
+    readable: collections.Counter[str] = collections.Counter()
+    for token, count in counts.items():
+        readable[token.decode("utf-8", "replace")] += count
+    return readable
+
+
+def _most_frequent(counts: collections.Counter[str], size: int, min_count: int) -> list[str]:
+    known = [(t, n) for t, n in counts.items() if n >= min_count and t not in SPECIAL_TOKENS]
+    known.sort(key=lambda item: (-item[1], item[0]))
+    return [token for token, _ in known[: size - len(SPECIAL_TOKENS)]]
+
+
+def _tensorflow_text():
+    try:
+        import tensorflow_text
+    except ImportError:
+        raise InputError(
+            "this tokenizer needs tensorflow-text; words and characters need only tensorflow"
+        ) from None
+    return tensorflow_text
+
+
+def _escaped(token: str) -> str:
+    return token.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _unescaped(line: str) -> str:
+    if "\\" not in line:
+        return line
+    escapes = {"\\": "\\", "n": "\n", "r": "\r"}
+    parts, characters = [], iter(line)
+    for character in characters:
+        if character == "\\":
+            character = escapes.get(next(characters, ""), "\\")
+        parts.append(character)
+    return "".join(parts)
