@@ -30,7 +30,7 @@ CHUNK = 1024
 _MOST_COUNTED = 4_000_000
 
 _SEPARATOR = "\x1f"
-_BLANK = r"\s\p{Z}\p{Cc}\x{FEFF}"
+_BLANK = r"\s\p{Z}\p{Cc}\x{FEFF}\x{200B}"
 _BLANK_ONLY = f"[{_BLANK}]*"
 _CLITIC = r"n['’]t|['’](?:s|m|d|re|ve|ll)"
 _AFTER_LETTER = rf"(?i)(\p{{L}})({_CLITIC})\b"
@@ -190,10 +190,9 @@ class Tokenizer(tf.Module):
 
     def decode(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """ids [batch, time] -> string[batch]: no padding, no [START], nothing from [END] on."""
-        if not isinstance(ids, tf.RaggedTensor):
-            ids = tf.convert_to_tensor(ids)
-            ids = tf.RaggedTensor.from_tensor(ids, ragged_rank=1)
-        dense = tf.cast(ids.to_tensor(PADDING), tf.int32)
+        if isinstance(ids, tf.RaggedTensor):
+            ids = ids.to_tensor(PADDING)
+        dense = tf.cast(ids, tf.int32)
         ended = tf.cumsum(tf.cast(tf.equal(dense, END), tf.int32), axis=1) > 0
         real = ~ended & tf.not_equal(dense, PADDING) & tf.not_equal(dense, START)
         return self._join(tf.ragged.boolean_mask(dense, real))
@@ -331,7 +330,7 @@ class WordpieceTokenizer(Tokenizer):
         options = dict(
             vocab=self.tokens_list,
             suffix_indicator="##",
-            unk_token=SPECIAL_TOKENS[UNKNOWN],
+            unknown_token=SPECIAL_TOKENS[UNKNOWN],
             no_pretokenization=True,
         )
         self._piece_ids = text.FastWordpieceTokenizer(token_out_type=tf.int32, **options)
@@ -349,13 +348,17 @@ class WordpieceTokenizer(Tokenizer):
     def _pieces(self, words: tf.RaggedTensor) -> tf.RaggedTensor:
         if self.lower:
             words = tf.strings.lower(words, encoding="utf-8")
-        return words.with_values(self._piece_ids.tokenize(words.values))
+        pieces = self._piece_ids.tokenize(words.values)
+        # A word that spells a special token is a word nobody knows.
+        ids = tf.where(pieces.values < len(SPECIAL_TOKENS), UNKNOWN, pieces.values)
+        return words.with_values(pieces.with_values(ids))
 
     def _cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         words, starts, _ = split_words(texts)
         values = tf.strings.lower(words.values, encoding="utf-8") if self.lower else words.values
         pieces, begins, ends = self._piece_strings.tokenize_with_offsets(values)
         offset = tf.gather(starts.values, pieces.value_rowids())
+        begins, ends = tf.cast(begins, tf.int32), tf.cast(ends, tf.int32)
         return (
             words.with_values(pieces).merge_dims(1, 2),
             words.with_values(begins.with_values(begins.values + offset)).merge_dims(1, 2),
@@ -377,21 +380,16 @@ class WordpieceTokenizer(Tokenizer):
 
         counts = _count(lambda batch: split_words(batch)[0], texts, lower)
         kept = [(word, n) for word, n in sorted(counts.items()) if n >= min_count]
+        if not kept:
+            raise InputError("there is no token to make a vocabulary of: the texts are empty")
         pieces = learner.learn(
             kept,
-            learner.Params(
-                upper_thresh=max(counts.values(), default=1) + 1,
-                lower_thresh=2,
-                num_iterations=4,
-                max_input_tokens=-1,
-                max_token_length=50,
-                max_unique_chars=max(1, min(1000, size // 2)),
-                vocab_size=size,
-                slack_ratio=0.05,
-                include_joiner_token=True,
-                joiner="##",
-                reserved_tokens=list(SPECIAL_TOKENS),
-            ),
+            vocab_size=size,
+            reserved_tokens=list(SPECIAL_TOKENS),
+            lower_thresh=1,
+            max_input_tokens=-1,
+            # Each character stands in the vocabulary twice, as a beginning and inside a word.
+            max_unique_chars=max(1, min(1000, size // 4)),
         )
         return cls(list(dict.fromkeys([*SPECIAL_TOKENS, *pieces]))[:size], lower)
 
