@@ -1,0 +1,91 @@
+"""The echo state network."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+from keras import activations
+
+from keras_rnn.cells.standard import StandardCell, register
+
+
+@register
+class ESNCell(StandardCell):
+    """Echo state network: a random reservoir that is never trained.
+
+        a = (1 - λ) * a_prev + λ * tanh(W_x x + W_a a_prev + b)
+
+    W_a is sparse and scaled so that its largest eigenvalue has the given absolute value. The state is [a], which is the
+    output. No extras. Train a layer on top of it; the reservoir costs no gradient work.
+
+    Weights, none trainable:
+        kernel: [features, units]
+        recurrent_kernel: [units, units]
+        bias: [units]
+
+    Arguments:
+        units: size of the reservoir.
+        connectivity: share of the recurrent weights that are not 0.
+        leaky: λ, how much of the new value is taken.
+        spectral_radius: absolute value of the largest eigenvalue of W_a.
+        activation: the function, tanh by default.
+        **kwargs: those of `StandardCell`; `recurrent_initializer` is "glorot_uniform" here.
+
+    Raises:
+        ValueError: for `units` below 1, or `connectivity` or `leaky` outside of (0, 1].
+
+    Source: Jaeger 2001; TensorFlow Addons' `ESNCell`.
+
+    Example:
+
+    >>> import keras, keras_rnn
+    >>> keras_rnn.FusedRNN(keras_rnn.ESNCell(8))(keras.ops.ones((2, 5, 3))).shape
+    TensorShape([2, 8])
+    """
+
+    def __init__(
+        self,
+        units,
+        connectivity=0.1,
+        leaky=1.0,
+        spectral_radius=0.9,
+        activation="tanh",
+        recurrent_initializer="glorot_uniform",
+        **kwargs,
+    ):
+        super().__init__(units, recurrent_initializer=recurrent_initializer, **kwargs)
+        for name, value in (("connectivity", connectivity), ("leaky", leaky)):
+            if not 0 < value <= 1:
+                raise ValueError(f"{name} must be in (0, 1], got {value}.")
+        self.connectivity = connectivity
+        self.leaky = leaky
+        self.spectral_radius = spectral_radius
+        self.activation = activations.get(activation)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        for weight in (self.kernel, self.recurrent_kernel, self.bias):
+            weight.trainable = False
+        self.recurrent_kernel.assign(self._reservoir(np.asarray(self.recurrent_kernel)))
+
+    def _reservoir(self, kernel: np.ndarray) -> np.ndarray:
+        """The kernel with most of its weights set to 0, scaled to the spectral radius."""
+        keep = np.asarray(keras.random.uniform(kernel.shape, seed=self.seed)) < self.connectivity
+        kernel = kernel * keep
+        radius = np.abs(np.linalg.eigvals(kernel.astype("float64"))).max()
+        return kernel if radius == 0 else kernel * (self.spectral_radius / radius)
+
+    def step(self, projected, states, dot, memory=None):
+        (a_prev,) = states
+        x_part, dropped = self.split_noise(projected)
+        a = dropped(self.activation(x_part + dot(a_prev, self.recurrent_kernel)))
+        return [(1 - self.leaky) * a_prev + self.leaky * a], {}
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "connectivity": self.connectivity,
+            "leaky": self.leaky,
+            "spectral_radius": self.spectral_radius,
+            "activation": activations.serialize(self.activation),
+        }

@@ -1,0 +1,145 @@
+"""What the standard cells share: a kernel, a recurrent kernel and a bias, in blocks of `units` columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import constraints, initializers, regularizers
+
+from keras_rnn.cells.cell import Cell
+
+KINDS_OF_RECURRENT_DROPOUT = ("sequence", "candidate")
+
+
+class StandardCell(Cell):
+    """A cell with x · kernel + bias for its inputs and one recurrent kernel for its state.
+
+    Weights, with `blocks` the number of gates and candidates:
+        kernel: [features, blocks · units]
+        recurrent_kernel: [units, blocks · units]
+        bias: [blocks · units]
+
+    Arguments:
+        units: size of the output.
+        kernel_initializer, recurrent_initializer, bias_initializer: as in Keras.
+        kernel_regularizer, recurrent_regularizer, bias_regularizer: as in Keras.
+        kernel_constraint, recurrent_constraint, bias_constraint: as in Keras.
+        recurrent_dropout: rate of the recurrent dropout, in training.
+        recurrent_dropout_kind: "sequence", one mask a sequence on the operand of every recurrent product (Gal and
+            Ghahramani 2016); or "candidate", a mask a step on the candidate c̃ (Semeniuta et al. 2016).
+        seed: integer seed of the noise.
+
+    Raises:
+        ValueError: for `units` below 1, a rate outside of [0, 1) or an unknown kind of recurrent dropout.
+    """
+
+    blocks = 1
+
+    def __init__(
+        self,
+        units: int,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        recurrent_regularizer=None,
+        bias_regularizer=None,
+        kernel_constraint=None,
+        recurrent_constraint=None,
+        bias_constraint=None,
+        recurrent_dropout: float = 0.0,
+        recurrent_dropout_kind: str = "sequence",
+        seed: int | None = None,
+        **kwargs,
+    ):
+        if units < 1:
+            raise ValueError(f"units must be a positive integer, got {units}.")
+        if recurrent_dropout_kind not in KINDS_OF_RECURRENT_DROPOUT:
+            raise ValueError(
+                f"recurrent_dropout_kind must be one of {KINDS_OF_RECURRENT_DROPOUT}, "
+                f"got {recurrent_dropout_kind!r}."
+            )
+        super().__init__(recurrent_dropout=recurrent_dropout, seed=seed, **kwargs)
+        self.units = self.state_size = self.output_size = units
+        self.recurrent_dropout_kind = recurrent_dropout_kind
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.recurrent_initializer = initializers.get(recurrent_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.recurrent_constraint = constraints.get(recurrent_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+
+    def build(self, input_shape):
+        width = self.blocks * self.units
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], width),
+            name="kernel",
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.units, width),
+            name="recurrent_kernel",
+            initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
+        )
+        self.bias = self.add_weight(
+            shape=(width,),
+            name="bias",
+            initializer=self.initial_bias,
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )
+
+    def initial_bias(self, shape, dtype=None) -> tf.Tensor:
+        return self.bias_initializer(shape, dtype=dtype)
+
+    def project(self, x, dot, training=False):
+        return self.with_noise(dot(x, self.kernel) + self.bias, x, training)
+
+    def with_noise(self, projected: tf.Tensor, x: tf.Tensor, training: bool) -> Any:
+        """The projection, together with a mask for each step's candidate where such noise is wanted."""
+        if not training or not self.recurrent_dropout or self.recurrent_dropout_kind == "sequence":
+            return projected
+        return projected, self.keep_mask(projected[..., : self.units], self.recurrent_dropout)
+
+    def split_noise(self, projected: Any) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        """The projection of this step, and what is to be done to its candidate: nothing, or dropping some of it."""
+        if isinstance(projected, (tuple, list)):
+            projected, mask = projected
+            return projected, lambda c_tilde: mask * c_tilde
+        return projected, lambda c_tilde: c_tilde
+
+    def operand_mask(self, state, training):
+        if self.recurrent_dropout_kind == "candidate":
+            return None
+        return super().operand_mask(state, training)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "recurrent_dropout_kind": self.recurrent_dropout_kind,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "recurrent_initializer": initializers.serialize(self.recurrent_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "recurrent_regularizer": regularizers.serialize(self.recurrent_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "recurrent_constraint": constraints.serialize(self.recurrent_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
+        }
+
+
+def register(cell: type) -> type:
+    """Registers a class for saving, under the name keras_rnn>ClassName."""
+    return keras.saving.register_keras_serializable(package="keras_rnn")(cell)

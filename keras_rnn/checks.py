@@ -1,0 +1,197 @@
+"""Checks a cell in a minute: for those who write one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_rnn.cells.cell import Cell
+from keras_rnn.layers.rnn import FusedRNN
+
+BATCH, TIME, FEATURES = 3, 6, 5
+MASKS = {
+    "no mask": None,
+    "right padding": [[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]],
+    "left padding": [[1, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 1]],
+    "holes and an empty row": [[1, 0, 1, 1, 0, 1], [0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0]],
+}
+
+
+def check_cell(cell: Cell, reference: Callable[..., Any] | None = None, memory: Any = None) -> bool:
+    """Checks that a cell computes the same in the fused loop as step by step, and that it can be saved.
+
+    Compared, in float32, uncompiled and under XLA: outputs, last states and the gradients of inputs, initial states and
+    every weight, for four mask patterns; then saving and loading, a step of training, and bfloat16. What differs is printed.
+
+    Arguments:
+        cell: the cell. A copy of it, made through its `get_config`, is checked.
+        reference: `reference(x, states, weights) -> states`, one time step in NumPy: x [batch, features], a list of states
+            and a dict of weights by name, all float64. Compared with what the cell computes without a mask.
+        memory: what an attending cell sees at each step, with 3 rows.
+
+    Returns:
+        Whether all agreed.
+
+    >>> import numpy as np, keras_rnn
+    >>> def elman(x, states, weights):
+    ...     product = states[0] @ weights["recurrent_kernel"]
+    ...     return [np.tanh(x @ weights["kernel"] + product + weights["bias"])]
+    >>> keras_rnn.check_cell(keras_rnn.SimpleRNNCell(4), reference=elman)
+    SimpleRNNCell: all checks passed.
+    True
+    """
+    report = _Report(type(cell).__name__)
+    try:
+        _check(cell, reference, memory, report)
+    except Exception as error:  # a broken cell may raise anything; the answer is still a report
+        report.differs("it runs", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+    return report.close()
+
+
+class _Report:
+    def __init__(self, name: str):
+        self.name = name
+        self.failures = 0
+
+    def differs(self, what: str, how: str):
+        self.failures += 1
+        print(f"{self.name}: {what}: {how}")
+
+    def compare(self, what: str, got: Any, expected: Any, tolerance: float):
+        if got is None and expected is None:
+            return
+        if got is None or expected is None:
+            has = "the stock loop" if got is None else "the fused loop"
+            self.differs(what, f"only {has} has one")
+            return
+        got, expected = (np.asarray(tf.cast(x, tf.float64)) for x in (got, expected))
+        error = np.abs(got - expected).max(initial=0) / max(1.0, np.abs(expected).max(initial=0))
+        if not error <= tolerance:  # NaN fails too
+            self.differs(what, f"differs by {error:.2e}, more than {tolerance:.0e}")
+
+    def close(self) -> bool:
+        if not self.failures:
+            print(f"{self.name}: all checks passed.")
+        return not self.failures
+
+
+def _check(cell: Cell, reference, memory, report: _Report):
+    cell = _copy(cell)
+    generator = np.random.default_rng(0)
+    x = tf.constant(generator.normal(size=(BATCH, TIME, FEATURES)), "float32")
+    fused = FusedRNN(cell, return_sequences=True, return_state=True)
+    stock = keras.layers.RNN(cell, return_sequences=True, return_state=True)
+    fused(x, memory=memory)
+    for weight in cell.trainable_weights:  # zeros and ones hide mistakes
+        weight.assign(weight + 0.1 * generator.normal(size=weight.shape))
+    states = [
+        tf.constant(generator.normal(size=(BATCH, *_shape(size))), cell.compute_dtype)
+        for size in cell.state_sizes
+    ]
+    tail = (
+        [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(memory)]
+        if memory is not None
+        else []
+    )
+    if len(tail) > 1:
+        raise ValueError("check_cell takes one tensor as memory.")
+
+    for pattern, mask in MASKS.items():
+        mask = None if mask is None else tf.constant(mask, "bool")
+        for compiled in (False, True):
+            how = f"{pattern}, {'XLA' if compiled else 'no XLA'}"
+            ours = _run(
+                lambda x, s: fused(x, s, mask=mask, memory=memory), x, states, cell, compiled
+            )
+            theirs = _run(lambda x, s: stock(x, [*s, *tail], mask=mask), x, states, cell, compiled)
+            for name, value in theirs.items():
+                report.compare(f"{name} ({how})", ours[name], value, 1e-4)
+
+    if reference is not None:
+        weights = {w.name: np.asarray(w, "float64") for w in cell.weights}
+        expected = [np.asarray(state, "float64") for state in states]
+        outputs = []
+        for t in range(TIME):
+            expected = list(reference(np.asarray(x[:, t], "float64"), expected, weights))
+            outputs.append(expected[0])
+        got = fused(x, states, memory=memory)
+        report.compare("outputs against the reference", got[0], np.stack(outputs, axis=1), 1e-5)
+        for k, state in enumerate(expected):
+            report.compare(f"state {k} against the reference", got[1 + k], state, 1e-5)
+
+    _check_saving(fused, x, memory, report)
+    _check_bfloat16(cell, x, memory, report)
+
+
+def _run(function, x, states, cell, compiled: bool) -> dict[str, tf.Tensor | None]:
+    """Outputs and gradients of one loop, by name."""
+
+    @tf.function(jit_compile=compiled)
+    def run(x, states):
+        with tf.GradientTape() as tape:
+            tape.watch([x, states])
+            outputs, *last = function(x, states)
+            last = last[: len(states)]
+            loss = tf.zeros([], outputs.dtype)
+            for k, value in enumerate([outputs, *last]):
+                loss += tf.reduce_sum(tf.sin(value + k))
+        sources = {"x": x, "states": states, "weights": list(cell.trainable_weights)}
+        return outputs, last, tape.gradient(loss, sources)
+
+    outputs, last, gradients = run(x, states)
+    named = {"outputs": outputs, "gradient of the inputs": gradients["x"]}
+    for k, (state, gradient) in enumerate(zip(last, gradients["states"])):
+        named[f"state {k}"] = state
+        named[f"gradient of initial state {k}"] = gradient
+    for weight, gradient in zip(cell.trainable_weights, gradients["weights"]):
+        named[f"gradient of {weight.name}"] = gradient
+    return named
+
+
+def _check_saving(fused: FusedRNN, x, memory, report: _Report):
+    if memory is not None:  # a model of more inputs than a check should make up
+        copy = type(fused.cell).from_config(fused.cell.get_config())
+        report.compare("units after saving", copy.output_size, fused.cell.output_size, 0)
+        return
+    inputs = keras.Input((None, FEATURES), dtype=x.dtype)
+    layer = FusedRNN.from_config(fused.get_config())
+    model = keras.Model(inputs, layer(inputs)[0])
+    layer.cell.set_weights(fused.cell.get_weights())
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "model.keras")
+        model.save(path)
+        loaded = keras.models.load_model(path)
+    report.compare("outputs after saving and loading", loaded(x), model(x), 1e-6)
+
+
+def _check_bfloat16(cell: Cell, x, memory, report: _Report):
+    """bfloat16 has 8 bits: the fused loop must stay as near to float32 as the stock one does."""
+    low = _copy(cell, dtype="mixed_bfloat16")
+    fused = FusedRNN(low, return_sequences=True)
+    stock = keras.layers.RNN(low, return_sequences=True, dtype="mixed_bfloat16")
+    fused(x, memory=memory)
+    low.set_weights(cell.get_weights())
+    exact = FusedRNN(cell, return_sequences=True)(x, memory=memory)
+    tail = None
+    if memory is not None:
+        tail = [*low.get_initial_state(BATCH), tf.convert_to_tensor(memory)]
+    ours, theirs = fused(x, memory=memory), stock(x, initial_state=tail)
+    ours, theirs = (
+        np.abs(np.asarray(tf.cast(y, "float32") - exact)).mean() for y in (ours, theirs)
+    )
+    if not ours <= 1.5 * theirs + 1e-2:
+        report.differs("bfloat16", f"mean error {ours:.2e}, in the stock loop {theirs:.2e}")
+
+
+def _copy(cell: Cell, **changes) -> Cell:
+    return type(cell).from_config({**cell.get_config(), **changes})
+
+
+def _shape(size) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else tuple(size)

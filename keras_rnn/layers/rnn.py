@@ -1,0 +1,325 @@
+"""The layer that runs any cell in the fused time loop, and its shorthands for the two best known cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_rnn.cells.cell import Cell
+from keras_rnn.cells.gru import GRUCell
+from keras_rnn.cells.lstm import LSTMCell
+from keras_rnn.cells.standard import register
+from keras_rnn.scan import product, scan
+
+
+@register
+class FusedRNN(keras.layers.RNN):
+    """Runs a cell over time in one compiled loop, with an efficient gradient.
+
+    Outputs and gradients are those of `keras.layers.RNN(cell)`; masks, states, `go_backwards`, saving, mixed precision and
+    `keras.layers.Bidirectional` work as there. A masked step carries the states. Its output repeats the last real one and
+    is 0 before a row's first real step; with `zero_output_for_mask` it is 0 at every masked step.
+
+    Arguments:
+        cell: a `Cell`, or a list of them: a stack, which runs one loop a layer.
+        return_sequences: whether to give the output of every time step, [batch, time, units], or of the last one.
+        return_state: whether to give the last states too.
+        go_backwards: whether to read the time steps from the last to the first. Outputs stand in the order of processing.
+        stateful: whether each batch starts from the last states of the one before.
+        zero_output_for_mask: whether the output is 0 at masked steps.
+        return_extras: whether to give, last, the extras of every time step (gates, attention weights): a dict of tensors
+            [batch, time, ...], 0 at masked steps; of a stack, a list of such dicts.
+        **kwargs: those of `keras.layers.Layer`. `dtype` is that of the cell.
+
+    Called with `(sequences, initial_state=None, mask=None, memory=None, memory_mask=None)`: sequences
+    [batch, time, features], mask bool[batch, time], memory a nest of tensors [batch, ...] that an attending cell sees at
+    every step.
+
+    Attributes:
+        fused: True.
+
+    Raises:
+        TypeError: for a cell that is not a `keras_rnn.Cell`.
+        ValueError: for a `dtype` other than that of the cell.
+        NotImplementedError: when a second derivative is taken.
+
+    Example:
+
+    >>> import keras, keras_rnn
+    >>> layer = keras_rnn.FusedRNN(keras_rnn.GRUCell(4), return_sequences=True, return_extras=True)
+    >>> outputs, extras = layer(keras.ops.ones((2, 5, 3)))
+    >>> outputs.shape, extras["gamma_u"].shape
+    (TensorShape([2, 5, 4]), TensorShape([2, 5, 4]))
+    """
+
+    fused = True
+
+    def __init__(
+        self,
+        cell: Cell | Sequence[Cell],
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        zero_output_for_mask: bool = False,
+        return_extras: bool = False,
+        **kwargs,
+    ):
+        cells = list(cell) if isinstance(cell, (list, tuple)) else [cell]
+        if len(cells) == 1 and isinstance(cells[0], keras.layers.StackedRNNCells):
+            cells = list(cells[0].cells)
+        for part in cells:
+            if not isinstance(part, Cell):
+                raise TypeError(
+                    f"FusedRNN runs cells that derive from keras_rnn.Cell; {type(part).__name__} does not. "
+                    "keras.layers.RNN runs any cell."
+                )
+        if kwargs.get("dtype") is None:
+            kwargs["dtype"] = cells[0].dtype_policy
+        super().__init__(
+            cell,
+            return_sequences=return_sequences,
+            return_state=return_state,
+            go_backwards=go_backwards,
+            stateful=stateful,
+            zero_output_for_mask=zero_output_for_mask,
+            **kwargs,
+        )
+        self.return_extras = return_extras
+        for part in cells:
+            if part.compute_dtype != self.compute_dtype:
+                raise ValueError(
+                    f"FusedRNN computes in {self.compute_dtype}, its cell {part.name} in {part.compute_dtype}: "
+                    "give the dtype to the cell."
+                )
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells from the first layer to the last; one for a layer that is no stack."""
+        stack = isinstance(self.cell, keras.layers.StackedRNNCells)
+        return list(self.cell.cells) if stack else [self.cell]
+
+    def build(self, sequences_shape, initial_state_shape=None, memory_shape=None):
+        for cell in self.cells:
+            if memory_shape is not None and hasattr(cell, "build_memory"):
+                cell.build_memory(memory_shape)
+        super().build(sequences_shape)
+
+    def call(
+        self,
+        sequences,
+        initial_state=None,
+        mask=None,
+        memory=None,
+        memory_mask=None,
+        training=False,
+    ):
+        if sequences.shape[1] == 0:  # one masked step stands for none
+            sequences = tf.pad(sequences, [[0, 0], [0, 1]] + [[0, 0]] * (sequences.shape.rank - 2))
+            mask = tf.zeros(tf.shape(sequences)[:2], tf.bool)
+            none = True
+        else:
+            none = False
+        x = _swap(sequences)
+        if mask is not None:
+            mask = _swap(ops.cast(mask, "bool"))
+        if self.go_backwards:
+            x = tf.reverse(x, [0])
+            mask = None if mask is None else tf.reverse(mask, [0])
+
+        last_states, extras = [], []
+        for cell, states in zip(self.cells, self._first_states(sequences, initial_state)):
+            scanned = self._scan(cell, x, states, mask, memory, memory_mask, training)
+            x = scanned.outputs
+            last_states.append(scanned.states)
+            extras.append({name: _swap(extra) for name, extra in scanned.extras.items()})
+        outputs = self._outputs(x, mask)
+        if none:
+            outputs = outputs[:, :0] if self.return_sequences else outputs
+            extras = [{name: extra[:, :0] for name, extra in part.items()} for part in extras]
+
+        if self.stateful:
+            for variable, state in zip(tf.nest.flatten(self.states), tf.nest.flatten(last_states)):
+                variable.assign(ops.cast(state, variable.dtype))
+        stack = len(self.cells) > 1
+        result = [outputs]
+        if self.return_state:
+            result += last_states if stack else last_states[0]
+        if self.return_extras:
+            result.append(extras if stack else extras[0])
+        return tuple(result) if len(result) > 1 else outputs
+
+    def _first_states(self, sequences, initial_state) -> list[list[tf.Tensor]]:
+        """The states to begin with, one list a cell."""
+        if initial_state is None and self.stateful:
+            batch_size = sequences.shape[0]
+            if batch_size not in (None, self._expected_batch_size):
+                raise ValueError(
+                    "A stateful layer wants the same batch size every time: expected "
+                    f"{self._expected_batch_size}, got {batch_size}."
+                )
+            initial_state = self.states
+        if initial_state is None:
+            initial_state = self.get_initial_state(batch_size=tf.shape(sequences)[0])
+        leaves = [
+            ops.convert_to_tensor(leaf, dtype=self.compute_dtype)
+            for leaf in tf.nest.flatten(initial_state)
+        ]
+        counts = [len(cell.state_sizes) for cell in self.cells]
+        if len(leaves) != sum(counts):
+            raise ValueError(
+                f"initial_state must hold {sum(counts)} tensors, one a state; got {len(leaves)}."
+            )
+        states = []
+        for cell, count in zip(self.cells, counts):
+            own, leaves = leaves[:count], leaves[count:]
+            for state, size in zip(own, cell.state_sizes):
+                shape = [size] if isinstance(size, int) else list(size)
+                state.set_shape([sequences.shape[0], *shape])
+            states.append(own)
+        return states
+
+    def _scan(self, cell: Cell, x, states, mask, memory, memory_mask, training):
+        """Projects all time steps at once, then runs the loop. `x` is time-major."""
+        # The projection treats each time step alone, so all of them can stand in the batch: nothing is transposed.
+        time, batch = (n if s is None else s for n, s in zip(tf.unstack(tf.shape(x)[:2]), x.shape))
+        rows = tf.reshape(x, [time * batch, 1, *x.shape[2:]])
+        projected = tf.nest.map_structure(
+            lambda leaf: tf.reshape(leaf, [time, batch, *leaf.shape[2:]]),
+            cell.project(rows, product, training=training),
+        )
+        prepared = None if memory is None else cell.prepare_memory(memory, memory_mask)
+        return scan(
+            cell.step,
+            projected,
+            states,
+            [(weight, tf.convert_to_tensor(weight.value)) for weight in cell.weights],
+            mask=mask,
+            memory=prepared,
+            operand_mask=cell.operand_mask(states[0], training),
+            extras=self.return_extras,
+        )
+
+    def _outputs(self, x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+        """The outputs asked for, of the time-major ones, by the rules for masked steps."""
+        if mask is None:
+            if self.return_sequences:
+                return _swap(x)
+            return x[-1] if x.shape[0] is not None else tf.reduce_sum(x[-1:], axis=0)
+        time = tf.range(tf.shape(mask)[0])[:, None]
+        first = tf.reduce_min(tf.where(mask, time, tf.int32.max), axis=0)
+        shown = mask if self.zero_output_for_mask else time >= first
+        if not self.return_sequences:
+            x, shown = x[-1:], shown[-1:]
+        shown = tf.reshape(shown, tf.concat([tf.shape(shown), [1] * (x.shape.rank - 2)], axis=0))
+        x = tf.where(shown, x, tf.zeros([], x.dtype))
+        return _swap(x) if self.return_sequences else tf.reduce_sum(x, axis=0)
+
+    def compute_mask(self, inputs, mask):
+        masks = tf.nest.flatten(mask)
+        masks = [masks[0] if self.return_sequences and masks else None]
+        if self.return_state:
+            masks += [None] * len(self.state_size)
+        if self.return_extras:
+            masks.append(None)
+        return masks if len(masks) > 1 else masks[0]
+
+    def compute_output_shape(self, sequences_shape, initial_state_shape=None, memory_shape=None):
+        batch, time = sequences_shape[:2]
+        size = self.cells[-1].output_size
+        shape = (batch, time) if self.return_sequences else (batch,)
+        shape = shape + ((size,) if isinstance(size, int) else tuple(size))
+        if not self.return_state:
+            return shape
+        states = [
+            [
+                (batch, size) if isinstance(size, int) else (batch, *size)
+                for size in cell.state_sizes
+            ]
+            for cell in self.cells
+        ]
+        return (shape, *(states if len(states) > 1 else states[0]))
+
+    def compute_output_spec(self, *args, **kwargs):
+        if self.return_extras:  # only the cell's step knows its extras
+            return keras.Operation.compute_output_spec(self, *args, **kwargs)
+        return super().compute_output_spec(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["unroll"]
+        return {**config, "return_extras": self.return_extras}
+
+
+def _swap(x: tf.Tensor) -> tf.Tensor:
+    """Batch-major to time-major and back."""
+    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
+
+
+LAYER_ARGUMENTS = (
+    "return_sequences",
+    "return_state",
+    "go_backwards",
+    "stateful",
+    "zero_output_for_mask",
+    "return_extras",
+    "name",
+    "trainable",
+    "activity_regularizer",
+)
+
+
+class _Shorthand(FusedRNN):
+    """A `FusedRNN` whose arguments are those of its one cell and its own, together."""
+
+    cell_class: type[Cell]
+
+    def __init__(self, units: int, **kwargs):
+        own = {name: kwargs.pop(name) for name in LAYER_ARGUMENTS if name in kwargs}
+        super().__init__(self.cell_class(units, **kwargs), **own)
+
+    def get_config(self):
+        own = super().get_config()
+        cell = self.cell.get_config()
+        for name in ("name", "trainable", "dtype"):
+            del cell[name]
+        del own["cell"]
+        return {**own, **cell}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@register
+class LSTM(_Shorthand):
+    """`FusedRNN(LSTMCell(units, ...), ...)`; takes the arguments of both.
+
+    As in `LSTMCell`, the default is the lecture's a = Γ_o * c; `output_activation="tanh"` gives the standard LSTM.
+
+    Example:
+
+    >>> import keras, keras_rnn
+    >>> keras_rnn.LSTM(4, output_activation="tanh", return_sequences=True)(keras.ops.ones((2, 5, 3))).shape
+    TensorShape([2, 5, 4])
+    """
+
+    cell_class = LSTMCell
+
+
+@register
+class GRU(_Shorthand):
+    """`FusedRNN(GRUCell(units, ...), ...)`; takes the arguments of both.
+
+    Example:
+
+    >>> import keras, keras_rnn
+    >>> keras_rnn.GRU(4)(keras.ops.ones((2, 5, 3))).shape
+    TensorShape([2, 4])
+    """
+
+    cell_class = GRUCell

@@ -1,0 +1,545 @@
+"""The fused time loop and its gradient: the one `tf.custom_gradient` of the house.
+
+A cell gives its equations for one time step, `step`. `scan` runs them over time in one loop and differentiates that
+loop for them:
+
+- forward keeps the states and the result of every product with a weight (every `dot`), nothing else;
+- backward walks the steps from the last to the first and asks TensorFlow for the vector-Jacobian product of `step`
+  alone. There each `dot` hands out its kept result instead of multiplying again, and puts its cotangent aside;
+- the gradient of a recurrent weight is then one product over all time steps, operandsᵀ · cotangents, after the loop.
+
+Weights that `step` reads outside of `dot` (peepholes, gains, a plain `ops.matmul`) and the memory get their gradients
+from the vector-Jacobian product, summed in the loop in float32.
+
+Everything here is time-major, [time, batch, ...]; the rest of the house is batch-major.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+State = list[tf.Tensor]
+Step = Callable[..., tuple[State, dict[str, tf.Tensor]]]
+
+
+@dataclasses.dataclass
+class Scanned:
+    """What a scan gives.
+
+    Attributes:
+        outputs: the first state after every step, [time, batch, ...].
+        states: every state after the last step, each [batch, ...].
+        extras: the step's extras, each [time, batch, ...], zero at masked steps; empty unless asked for.
+    """
+
+    outputs: tf.Tensor
+    states: State
+    extras: dict[str, tf.Tensor]
+
+
+def scan(
+    step: Step,
+    projected: Any,
+    states: Sequence[tf.Tensor],
+    weights: Sequence[tuple[keras.Variable, tf.Tensor]] = (),
+    *,
+    mask: tf.Tensor | None = None,
+    memory: Any = None,
+    operand_mask: tf.Tensor | None = None,
+    extras: bool = False,
+) -> Scanned:
+    """Runs `step` over time, with an efficient gradient.
+
+    Args:
+        step: `step(projected, states, dot, memory) -> (states, extras)`, one time step. It must be pure.
+        projected: nest of tensors [time, batch, ...]; each step sees its slice.
+        states: the states before the first step, each [batch, ...].
+        weights: the variables that `step` may read, each with the tensor to read in its place (its value in the dtype
+            of computation). Those that are not trainable cost no gradient work.
+        mask: bool[time, batch]; a step with False carries the states.
+        memory: nest of tensors [batch, ...] that every step sees, or None.
+        operand_mask: [batch, units], constant over the sequence; multiplies every operand of that width before its
+            product with a weight (recurrent dropout after Gal and Ghahramani).
+        extras: whether to stack the step's extras.
+
+    Raises:
+        NotImplementedError: when a second derivative is taken through the scan.
+    """
+    variables = [variable for variable, _ in weights]
+    arguments = _Arguments(
+        projected, list(states), [value for _, value in weights], memory, mask, operand_mask
+    )
+    loop = _Loop(step, variables, extras)
+    template = [None if leaf is None else True for leaf in arguments.flatten()]
+
+    @tf.custom_gradient
+    def run(*tensors):
+        given = arguments.replace(template, tensors)
+        kept = loop.forward(given)
+        results = (kept.states[0][1:], [stack[-1] for stack in kept.states], kept.extras)
+
+        def gradient(*cotangents):
+            gradients = loop.backward(given, kept, *tf.nest.pack_sequence_as(results, cotangents))
+            return [
+                None if leaf is None else _once_differentiable(leaf)
+                for leaf, there in zip(gradients, template)
+                if there
+            ]
+
+        return tf.nest.flatten(results), gradient
+
+    flat = run(*[leaf for leaf in arguments.flatten() if leaf is not None])
+    # The structure of the extras is known only after the step was traced.
+    return Scanned(*tf.nest.pack_sequence_as(loop.structure, flat))
+
+
+@dataclasses.dataclass
+class _Arguments:
+    """The tensors that a scan depends on. TensorFlow's custom gradient wants them as one flat list without None."""
+
+    projected: Any
+    states: State
+    weights: list[tf.Tensor]
+    memory: Any
+    mask: tf.Tensor | None
+    operand_mask: tf.Tensor | None
+
+    def nest(self) -> list[Any]:
+        return [getattr(self, field.name) for field in dataclasses.fields(self)]
+
+    def flatten(self) -> list[tf.Tensor | None]:
+        return tf.nest.flatten(self.nest())
+
+    def replace(self, template: list[bool | None], tensors: Sequence[tf.Tensor]) -> _Arguments:
+        tensors = iter(tensors)
+        leaves = [next(tensors) if there else None for there in template]
+        return _Arguments(*tf.nest.pack_sequence_as(self.nest(), leaves))
+
+
+@dataclasses.dataclass
+class _Kept:
+    """What forward leaves for backward: stacks over time of the states (the initial one first) and of the products."""
+
+    states: State
+    products: list[tf.Tensor]
+    extras: dict[str, tf.Tensor]
+
+
+class _Blocks:
+    """The blocks of weights that `dot` multiplies by. Each is cut out once, when it is first asked for."""
+
+    def __init__(self, variables: Sequence[keras.Variable], values: Sequence[tf.Tensor]):
+        self._values = {id(variable): value for variable, value in zip(variables, values)}
+        self._blocks: dict[tuple, tf.Tensor] = {}
+
+    def __contains__(self, variable: Any) -> bool:
+        return id(variable) in self._values and self._values[id(variable)].shape.rank == 2
+
+    def __call__(self, variable: keras.Variable, columns: slice | None) -> tf.Tensor:
+        key = (id(variable), *_span(variable, columns))
+        if key not in self._blocks:
+            value = self._values[id(variable)]
+            self._blocks[key] = value if columns is None else value[:, columns]
+        return self._blocks[key]
+
+
+@dataclasses.dataclass
+class _Product:
+    """One `dot` of a step: the operand, the weight and its columns, and in backward the cotangent of the result."""
+
+    operand: tf.Tensor
+    variable: keras.Variable
+    columns: slice | None
+    result: tf.Tensor
+    cotangent: tf.Tensor | None = None
+
+
+class _Dot:
+    """The `dot` that a step gets. In forward it multiplies, in backward it hands out what forward kept."""
+
+    def __init__(
+        self,
+        blocks: _Blocks,
+        operand_mask: tf.Tensor | None,
+        kept: Sequence[tf.Tensor] | None = None,
+    ):
+        self.products: list[_Product] = []
+        self._blocks = blocks
+        self._operand_mask = operand_mask
+        self._kept = kept
+
+    def __call__(
+        self, operand: tf.Tensor, variable: keras.Variable, columns: slice | None = None
+    ) -> tf.Tensor:
+        operand = _dropped(operand, self._operand_mask)
+        if variable not in self._blocks or operand.shape.rank != 2:
+            return product(operand, variable, columns)
+        block = self._blocks(variable, columns)
+        if self._kept is None:
+            result = tf.matmul(operand, block)
+        else:
+            result = self._kept[len(self.products)]
+        entry = _Product(operand, variable, columns, result)
+        self.products.append(entry)
+        return result if self._kept is None else self._tap(entry, block)
+
+    @staticmethod
+    def _tap(entry: _Product, block: tf.Tensor) -> tf.Tensor:
+        """The kept product, differentiable in its operand; its cotangent is put aside on the way back."""
+
+        @tf.custom_gradient
+        def tap(operand, result, block):
+            def gradient(cotangent):
+                entry.cotangent = cotangent
+                return tf.matmul(cotangent, block, transpose_b=True), None, None
+
+            return tf.identity(result), gradient
+
+        return tap(entry.operand, entry.result, block)
+
+
+class _Loop:
+    """The loop over time, forwards and backwards, of one step function."""
+
+    def __init__(self, step: Step, variables: Sequence[keras.Variable], extras: bool):
+        self.step = step
+        self.variables = variables
+        self.extras = extras
+        self.structure: Any = None
+
+    def run_step(self, given: _Arguments, projected, states, dot) -> tuple[State, dict]:
+        """One step, with the given tensors in place of the variables."""
+        scope = keras.StatelessScope(initialize_variables=False)
+        for variable, value in zip(self.variables, given.weights):
+            scope.add_update((variable, value))
+        with scope:
+            new_states, extras = self.step(projected, list(states), dot, given.memory)
+        new_states = [tf.cast(new, old.dtype) for new, old in zip(new_states, states, strict=True)]
+        return new_states, dict(extras) if self.extras else {}
+
+    def forward(self, given: _Arguments) -> _Kept:
+        """Runs the steps and keeps what backward needs."""
+        time = _time(given.projected)
+        blocks = _Blocks(self.variables, given.weights)
+
+        # A step on zeros before the loop tells which products and extras there are. Graphs prune it.
+        dot = _Dot(blocks, given.operand_mask)
+        _, extras = self.run_step(given, _zeros_at(given.projected), given.states, dot)
+        state_arrays = [_array(state, time, extra=1) for state in given.states]
+        state_arrays = [array.write(0, s) for array, s in zip(state_arrays, given.states)]
+        product_arrays = [_array(entry.result, time) for entry in dot.products]
+        extra_arrays = {name: _array(extra, time) for name, extra in extras.items()}
+
+        def body(t, states, state_arrays, product_arrays, extra_arrays):
+            dot = _Dot(blocks, given.operand_mask)
+            new_states, extras = self.run_step(given, _at(given.projected, t), states, dot)
+            if given.mask is not None:
+                real = given.mask[t]
+                new_states = [_choose(real, new, old) for new, old in zip(new_states, states)]
+                extras = {name: _choose(real, extra, None) for name, extra in extras.items()}
+            for new, old in zip(new_states, states):
+                new.set_shape(old.shape)
+            return (
+                t + 1,
+                new_states,
+                [array.write(t + 1, new) for array, new in zip(state_arrays, new_states)],
+                [
+                    array.write(t, entry.result)
+                    for array, entry in zip(product_arrays, dot.products)
+                ],
+                {name: array.write(t, extras[name]) for name, array in extra_arrays.items()},
+            )
+
+        _, _, state_arrays, product_arrays, extra_arrays = tf.while_loop(
+            lambda t, *_: t < time,
+            body,
+            (tf.constant(0), given.states, state_arrays, product_arrays, extra_arrays),
+            maximum_iterations=time,
+        )
+        kept = _Kept(
+            [array.stack() for array in state_arrays],
+            [_stack(array, time) for array in product_arrays],
+            {name: _stack(array, time) for name, array in extra_arrays.items()},
+        )
+        self.structure = (kept.states[0], kept.states, kept.extras)
+        return kept
+
+    def backward(
+        self, given: _Arguments, kept: _Kept, d_outputs: tf.Tensor, d_states: State, d_extras: dict
+    ) -> list[tf.Tensor | None]:
+        """The gradients of everything given, flat in the order of `_Arguments`."""
+        time = _time(given.projected)
+        blocks = _Blocks(self.variables, given.weights)
+
+        # As in forward: one step back on zeros tells what the loop has to carry.
+        probe = self.step_back(
+            given,
+            blocks,
+            _zeros_at(given.projected),
+            [tf.zeros_like(stack[0]) for stack in kept.states],
+            _zeros_at(kept.products),
+            [tf.zeros_like(d) for d in d_states],
+            _zeros_at(d_extras),
+        )
+        arrays = {slot: _array(probe.stacked[slot], time) for slot in probe.distinct()}
+        sums = {slot: tf.zeros_like(leaf) for slot, leaf in probe.summed.items()}
+
+        def body(i, d_states, sums, arrays):
+            t = time - 1 - i
+            d_new = [d_states[0] + d_outputs[t], *d_states[1:]]
+            d_extra = _at(d_extras, t)
+            if given.mask is not None:
+                real = given.mask[t]
+                d_carried = [_choose(real, None, d) for d in d_new]
+                d_new = [_choose(real, d, None) for d in d_new]
+                d_extra = {name: _choose(real, d, None) for name, d in d_extra.items()}
+            back = self.step_back(
+                given,
+                blocks,
+                _at(given.projected, t),
+                _at(kept.states, t),
+                _at(kept.products, t),
+                d_new,
+                d_extra,
+            )
+            d_previous = back.states
+            if given.mask is not None:
+                d_previous = [d + carried for d, carried in zip(d_previous, d_carried)]
+            for new, old in zip(d_previous, d_states):
+                new.set_shape(old.shape)
+            return (
+                i + 1,
+                d_previous,
+                {slot: total + back.summed[slot] for slot, total in sums.items()},
+                {slot: array.write(t, back.stacked[slot]) for slot, array in arrays.items()},
+            )
+
+        _, d_initial, sums, arrays = tf.while_loop(
+            lambda i, *_: i < time,
+            body,
+            (tf.constant(0), list(d_states), sums, arrays),
+            maximum_iterations=time,
+        )
+        stacks = {slot: _stack(array, time) for slot, array in arrays.items()}
+        stacks = {slot: stacks[first] for slot, first in probe.firsts().items()}
+        return self.gradients(given, kept, probe, d_initial, sums, stacks, time)
+
+    def step_back(
+        self, given: _Arguments, blocks: _Blocks, projected, states, products, d_states, d_extras
+    ) -> _Back:
+        """The vector-Jacobian product of one step."""
+        dot = _Dot(blocks, given.operand_mask, products)
+        trainable = {
+            k: value
+            for k, (variable, value) in enumerate(zip(self.variables, given.weights))
+            if variable.trainable
+        }
+        memory = dict(enumerate(tf.nest.flatten(given.memory)))
+        sources = {
+            "projected": dict(enumerate(tf.nest.flatten(projected))),
+            "state": dict(enumerate(states)),
+            "weight": trainable,
+            "memory": {k: leaf for k, leaf in memory.items() if _is_float(leaf)},
+        }
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(sources)
+            new_states, extras = self.run_step(given, projected, states, dot)
+        targets = new_states + [extras[name] for name in sorted(d_extras)]
+        seeds = list(d_states) + [d_extras[name] for name in sorted(d_extras)]
+        gradients = tape.gradient(targets, sources, output_gradients=seeds)
+
+        back = _Back(
+            states=[
+                tf.zeros_like(state) if d is None else d
+                for state, d in zip(states, gradients["state"].values())
+            ],
+            products=dot.products,
+        )
+        for k, leaf in gradients["projected"].items():
+            if leaf is not None:
+                back.stacked["projected", k] = leaf
+        for k, entry in enumerate(dot.products):
+            if entry.cotangent is not None and entry.variable.trainable:
+                back.stacked["cotangent", k] = entry.cotangent
+                kept_state = [i for i, state in enumerate(states) if state is entry.operand]
+                if kept_state:
+                    back.operand_states[k] = kept_state[0]
+                else:
+                    back.stacked["operand", k] = entry.operand
+        for kind in ("weight", "memory"):
+            for k, leaf in gradients[kind].items():
+                if leaf is not None:
+                    leaf = tf.convert_to_tensor(leaf)
+                    back.summed[kind, k] = tf.cast(leaf, _sum_dtype(leaf))
+        return back
+
+    def gradients(self, given, kept, probe, d_initial, sums, stacks, time):
+        """Puts the results of the backward loop together, in the order of `_Arguments`."""
+        d_weights = [sums.get(("weight", k)) for k in range(len(self.variables))]
+        where = {id(variable): k for k, variable in enumerate(self.variables)}
+        for k, entry in enumerate(probe.products):
+            if ("cotangent", k) not in stacks:
+                continue
+            if k in probe.operand_states:
+                operands = kept.states[probe.operand_states[k]][:time]
+            else:
+                operands = stacks["operand", k]
+            index = where[id(entry.variable)]
+            d_block = _summed_product(operands, stacks["cotangent", k])
+            d_weight = _widened(d_block, entry.variable, entry.columns)
+            if d_weights[index] is not None:
+                d_weight = d_weights[index] + d_weight
+            d_weights[index] = d_weight
+        d_weights = [
+            None if d is None else tf.cast(d, value.dtype)
+            for d, value in zip(d_weights, given.weights)
+        ]
+        projected = tf.nest.flatten(given.projected)
+        d_projected = [stacks.get(("projected", k)) for k in range(len(projected))]
+        memory = tf.nest.flatten(given.memory)
+        d_memory = [sums.get(("memory", k)) for k in range(len(memory))]
+        d_memory = [
+            None if d is None else tf.cast(d, leaf.dtype) for d, leaf in zip(d_memory, memory)
+        ]
+        return [*d_projected, *d_initial, *d_weights, *d_memory, None, None]
+
+
+@dataclasses.dataclass
+class _Back:
+    """One step back.
+
+    Attributes:
+        states: the cotangents of the states before the step.
+        products: the step's products.
+        stacked: what is stacked over time, by slot: cotangents of `projected` and of products, operands of products.
+        summed: what is summed over time, by slot: gradients of weights read outside of `dot` and of the memory.
+        operand_states: for a product whose operand is a state as it came, which one; forward has kept it.
+    """
+
+    states: State
+    products: list[_Product]
+    stacked: dict[tuple[str, int], tf.Tensor] = dataclasses.field(default_factory=dict)
+    summed: dict[tuple[str, int], tf.Tensor] = dataclasses.field(default_factory=dict)
+    operand_states: dict[int, int] = dataclasses.field(default_factory=dict)
+
+    def firsts(self) -> dict[tuple[str, int], tuple[str, int]]:
+        """For each slot of `stacked` the first slot that holds the very same tensor, so that it is stacked once."""
+        first: dict[int, tuple[str, int]] = {}
+        return {slot: first.setdefault(id(leaf), slot) for slot, leaf in self.stacked.items()}
+
+    def distinct(self) -> list[tuple[str, int]]:
+        return sorted(set(self.firsts().values()))
+
+
+def product(operand: tf.Tensor, variable: Any, columns: slice | None = None) -> tf.Tensor:
+    """The plain `dot`: operand times a weight, or times a block of its columns."""
+    value = keras.ops.convert_to_tensor(variable)
+    return keras.ops.matmul(operand, value if columns is None else value[..., columns])
+
+
+def masked_product(operand_mask: tf.Tensor | None) -> Callable[..., tf.Tensor]:
+    """The plain `dot` with a recurrent dropout mask on its operands."""
+
+    def dot(operand, variable, columns=None):
+        return product(_dropped(operand, operand_mask), variable, columns)
+
+    return dot
+
+
+def _dropped(operand, operand_mask):
+    if operand_mask is None or operand.shape[-1] != operand_mask.shape[-1]:
+        return operand
+    return operand * tf.cast(operand_mask, operand.dtype)
+
+
+def _once_differentiable(leaf: tf.Tensor) -> tf.Tensor:
+    """The gradient of the scan. Its own gradient would silently miss the kept products: refuse it."""
+
+    @tf.custom_gradient
+    def identity(leaf):
+        def gradient(_):
+            raise NotImplementedError(
+                "FusedRNN has no second derivative. Use keras.layers.RNN with the same cell: it has the same outputs "
+                "and gradients, and its gradient can be differentiated again."
+            )
+
+        return tf.identity(leaf), gradient
+
+    return identity(leaf)
+
+
+def _time(projected: Any) -> int | tf.Tensor:
+    leaf = tf.nest.flatten(projected)[0]
+    return tf.shape(leaf)[0] if leaf.shape[0] is None else leaf.shape[0]
+
+
+def _at(nest: Any, t: tf.Tensor) -> Any:
+    return tf.nest.map_structure(lambda stack: stack[t], nest)
+
+
+def _zeros_at(nest: Any) -> Any:
+    """What one slice of the stacks would be, of zeros; it works for no time steps as well."""
+
+    def zeros(stack):
+        slice_of_zeros = tf.zeros(tf.shape(stack)[1:], stack.dtype)
+        return tf.ensure_shape(slice_of_zeros, stack.shape[1:])
+
+    return tf.nest.map_structure(zeros, nest)
+
+
+def _choose(real: tf.Tensor, new: tf.Tensor | None, old: tf.Tensor | None) -> tf.Tensor:
+    """`new` in rows that are real, `old` in the others; None is zero."""
+    shape_of = new if old is None else old
+    real = tf.reshape(real, [-1] + [1] * (shape_of.shape.rank - 1))
+    zero = tf.zeros([], shape_of.dtype)
+    return tf.where(real, zero if new is None else new, zero if old is None else old)
+
+
+def _array(element: tf.Tensor, time: int | tf.Tensor, extra: int = 0) -> tf.TensorArray:
+    """An array over time. Where `time` may turn out to be 0, it still has one element, so that it can be stacked."""
+    dynamic = tf.is_tensor(time)
+    array = tf.TensorArray(
+        element.dtype,
+        size=tf.maximum(time + extra, 1) if dynamic else time + extra,
+        element_shape=element.shape,
+        clear_after_read=False,
+    )
+    return array.write(0, tf.zeros_like(element)) if dynamic else array
+
+
+def _stack(array: tf.TensorArray, time: int | tf.Tensor) -> tf.Tensor:
+    return array.stack()[:time] if tf.is_tensor(time) else array.stack()
+
+
+def _is_float(leaf: Any) -> bool:
+    return leaf is not None and leaf.dtype.is_floating
+
+
+def _sum_dtype(leaf: tf.Tensor) -> tf.DType:
+    return tf.float64 if leaf.dtype == tf.float64 else tf.float32
+
+
+def _summed_product(operands: tf.Tensor, cotangents: tf.Tensor) -> tf.Tensor:
+    """Sum over time and batch of operandᵀ · cotangent, in one product."""
+    dtype = _sum_dtype(operands)
+    operands = tf.cast(tf.reshape(operands, [-1, operands.shape[-1]]), dtype)
+    cotangents = tf.cast(tf.reshape(cotangents, [-1, cotangents.shape[-1]]), dtype)
+    return tf.matmul(operands, cotangents, transpose_a=True)
+
+
+def _span(variable: keras.Variable, columns: slice | None) -> tuple[int, int]:
+    start, stop, _ = (columns or slice(None)).indices(variable.shape[-1])
+    return start, stop
+
+
+def _widened(block: tf.Tensor, variable: keras.Variable, columns: slice | None) -> tf.Tensor:
+    """The gradient of a block as the gradient of the whole weight."""
+    start, stop = _span(variable, columns)
+    if (start, stop) == (0, variable.shape[-1]):
+        return block
+    return tf.pad(block, [[0, 0], [start, variable.shape[-1] - stop]])
