@@ -1,0 +1,23 @@
+"""What every task can be told, without TensorFlow, so that `--help` answers at once."""
+
+from keras_rnn.configs.config import (
+    TASKS,
+    Key,
+    Keys,
+    changed_keys,
+    check,
+    flatten,
+    nearest,
+    task_keys,
+)
+
+__all__ = [
+    "TASKS",
+    "Key",
+    "Keys",
+    "changed_keys",
+    "check",
+    "flatten",
+    "nearest",
+    "task_keys",
+]

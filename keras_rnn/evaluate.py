@@ -1,0 +1,39 @@
+"""Evaluation: a trained run measured on files, or on its own dev data."""
+
+import collections
+import json
+import os
+import sys
+import tempfile
+from typing import Any
+
+import pipelines
+from keras_rnn.train import Run
+
+
+def evaluate(run: Run, data: str = "") -> dict[str, Any]:
+    """Judges the best checkpoint; prints the evaluate object as the last line and gives it.
+
+    Arguments:
+        run: an opened run.
+        data: files in the task's format; the run's dev data if "".
+    """
+    task = run.task
+    counts = collections.Counter()
+    with tempfile.TemporaryDirectory(prefix="keras_rnn_") as scratch:
+        if data:
+            folder = os.path.join(scratch, "examples")
+            store = pipelines.write_store(
+                folder, task.encode(task.read(data, counts)), task.columns
+            )
+        else:
+            store = pipelines.ExampleStore(os.path.join(run.workdir.examples, "dev"))
+        batches = task.batches(store, training=False)
+        forward = run.programs.compile(
+            lambda batch: task.loss(run.model, batch, training=False), "the evaluation"
+        )
+        result = task.judge(forward, batches)
+    for reason, count in counts.items():
+        print(f"{count:,} {reason}", file=sys.stderr)
+    print(json.dumps(result, ensure_ascii=False), flush=True)
+    return result

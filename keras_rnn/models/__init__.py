@@ -1,0 +1,7 @@
+"""Models: Keras models built from the layers of the house; they give logits and know no files."""
+
+from keras_rnn.models.classifier import Classifier, HierarchicalClassifier
+from keras_rnn.models.encoder import TextEncoder
+from keras_rnn.models.pooling import Pooling
+
+__all__ = ["Classifier", "HierarchicalClassifier", "Pooling", "TextEncoder"]

@@ -1,0 +1,139 @@
+"""Text classifiers: a score for each label."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_rnn.models.encoder import RecurrentStack, TextEncoder
+from keras_rnn.models.pooling import Pooling
+
+Tensor = Any
+
+
+@keras.saving.register_keras_serializable(package="keras_rnn")
+class Classifier(keras.Model):
+    """Embeddings, recurrent layers, pooling, one product: logits [batch, labels] in float32.
+
+        h = encoder(ids)      s = pooling(h)      logits = W s + b
+
+    Arguments:
+        labels: number of labels.
+        encoder: arguments of `TextEncoder`.
+        pooling: arguments of `Pooling`.
+        dropout: share of the pooled vector dropped before the last product.
+
+    Call argument: a dict with `ids` int32 [batch, time], 0 = padding; with characters also `characters` int32 [batch,
+    time, word_length]; `real` bool [batch], where it is given, says which rows are no fillers.
+
+    Example:
+        >>> classifier = Classifier(3, encoder={"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 5}})
+        >>> classifier({"ids": np.array([[2, 3, 0]])}).shape.as_list()
+        [1, 3]
+    """
+
+    def __init__(
+        self,
+        labels: int,
+        encoder: dict,
+        pooling: dict | None = None,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        pooling = pooling or {}
+        self.config = {"labels": labels, "encoder": encoder, "pooling": pooling, "dropout": dropout}
+        dtype = self.dtype_policy
+        self.encoder = TextEncoder(**encoder, dtype=dtype, name="encoder")
+        self.pooling = Pooling(**pooling, dtype=dtype, name="pooling")
+        self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")
+        self.logits = keras.layers.Dense(labels, dtype="float32", name="logits")
+
+    def call(self, features: dict, training: bool = False) -> Tensor:
+        return self.explain(features, training=training)[0]
+
+    def explain(self, features: dict, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Logits, and how much of a say each token had: float32 [batch, time]."""
+        h, mask = self.encoder(features, mask=_real_tokens(features), training=training)
+        pooled, weights = self.pooling(h, mask=mask, return_weights=True)
+        return self.logits(self.dropout(pooled, training=training)), weights
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+@keras.saving.register_keras_serializable(package="keras_rnn")
+class HierarchicalClassifier(keras.Model):
+    """Words make sentences, sentences make the document: logits [batch, labels] in float32.
+
+        h_it = word_encoder(ids_i)      s_i = Σ_t α_it h_it
+        h_i = sentence_encoder(s)       v = Σ_i α_i h_i      logits = W v + b
+
+    Arguments:
+        labels: number of labels.
+        encoder: arguments of the word level's `TextEncoder`.
+        stack: arguments of the sentence level's `RecurrentStack`.
+        pooling: arguments of `Pooling`, for both levels.
+        dropout: share of the sentence vectors' and of the document vector's features dropped.
+
+    Call argument: a dict with `ids` int32 [batch, sentences, words], 0 = padding, and where fitting `real` bool [batch].
+
+    Source: Yang et al. 2016, Hierarchical Attention Networks for Document Classification.
+    """
+
+    def __init__(
+        self,
+        labels: int,
+        encoder: dict,
+        stack: dict,
+        pooling: dict | None = None,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        pooling = pooling or {}
+        self.config = {
+            "labels": labels,
+            "encoder": encoder,
+            "stack": stack,
+            "pooling": pooling,
+            "dropout": dropout,
+        }
+        dtype = self.dtype_policy
+        self.encoder = TextEncoder(**encoder, dtype=dtype, name="words")
+        self.word_pooling = Pooling(**pooling, dtype=dtype, name="word_pooling")
+        self.sentence_dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        self.stack = RecurrentStack(**stack, dtype=dtype, name="sentences")
+        self.sentence_pooling = Pooling(**pooling, dtype=dtype, name="sentence_pooling")
+        self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name="document_dropout")
+        self.logits = keras.layers.Dense(labels, dtype="float32", name="logits")
+
+    def call(self, features: dict, training: bool = False) -> Tensor:
+        return self.explain(features, training=training)[0]
+
+    def explain(self, features: dict, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Logits, and how much of a say each token had: float32 [batch, sentences, words]."""
+        batch, sentences, words = ops.shape(features["ids"])
+        mask = _real_tokens(features)
+        # Each sentence is a row of its own: [batch · sentences, words].
+        flat = {"ids": ops.reshape(features["ids"], (-1, words))}
+        h, flat_mask = self.encoder(flat, mask=ops.reshape(mask, (-1, words)), training=training)
+        pooled, word_weights = self.word_pooling(h, mask=flat_mask, return_weights=True)
+        pooled = ops.reshape(pooled, (batch, sentences, pooled.shape[-1]))
+        real = ops.any(mask, axis=-1)
+        pooled = self.sentence_dropout(pooled, training=training)
+        h = self.stack(pooled, mask=real, training=training)
+        document, sentence_weights = self.sentence_pooling(h, mask=real, return_weights=True)
+        weights = ops.reshape(word_weights, (batch, sentences, words)) * sentence_weights[..., None]
+        return self.logits(self.dropout(document, training=training)), weights
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+def _real_tokens(features: dict) -> Tensor:
+    """Which tokens are real; a filler row has none."""
+    mask = features["ids"] != 0
+    if "real" in features:
+        mask = mask & ops.reshape(features["real"], (-1,) + (1,) * (len(mask.shape) - 1))
+    return mask

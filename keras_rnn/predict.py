@@ -1,0 +1,144 @@
+"""Prediction: answers for a stream of input, in order, in constant memory."""
+
+import collections
+import contextlib
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, TextIO
+
+import pipelines
+from keras_rnn.tasks.inputs import format_of
+from keras_rnn.train import Run
+
+# Records that are answered together.
+CHUNK = 256
+
+
+def predict(run: Run, source: str = "", target: str = "", output_format: str = "jsonl") -> int:
+    """Answers every record of the input; gives the exit status, 1 if a row could not be read.
+
+    Arguments:
+        run: an opened run.
+        source: a file of the task's format or of plain lines; standard input if "".
+        target: a file, written whole or not at all; standard output if "".
+        output_format: `jsonl`, `text` (the answer alone) or `same` (the input's own format).
+    """
+    source = source or "-"
+    counts = collections.Counter()
+    bad = 0
+    records = run.task.read_input(source, counts)
+    answers = _answers(run, records)
+    with _opened(target) as file:
+        writer = WRITERS[output_format](run, file, source)
+        for record, answer in answers:
+            bad += isinstance(record, pipelines.InputError)
+            writer.write(record, answer)
+        file.flush()
+    for reason, count in counts.items():
+        print(f"keras-rnn: {count:,} {reason}", file=sys.stderr)
+    if bad:
+        rows = "row" if bad == 1 else "rows"
+        print(f"keras-rnn: {bad:,} {rows} could not be read", file=sys.stderr)
+    return 1 if bad else 0
+
+
+def _answers(run: Run, records: Iterable) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Each record with its answer; an error with its error object."""
+    server = run.task.server(run.model)
+    for chunk in pipelines.in_chunks(records, CHUNK):
+        good = [record for record in chunk if not isinstance(record, pipelines.InputError)]
+        answers = iter(server.answer(good) if good else ())
+        for record in chunk:
+            if isinstance(record, pipelines.InputError):
+                yield record, {"error": record.message, "line": record.line}
+            else:
+                yield record, next(answers)
+
+
+@contextlib.contextmanager
+def _opened(target: str) -> Iterator[TextIO]:
+    if target:
+        with pipelines.atomic_write(target) as file:
+            yield file
+    else:
+        # UTF-8 and LF wherever it runs, whatever the terminal's encoding is.
+        stream = getattr(sys.stdout, "buffer", None)
+        if stream is None:
+            yield sys.stdout
+            return
+        file = io.TextIOWrapper(stream, encoding="utf-8", newline="\n", write_through=False)
+        try:
+            yield file
+        finally:
+            file.detach()
+
+
+class _Json:
+    """One object a line: the input's fields, then the answer."""
+
+    def __init__(self, run: Run, file: TextIO, source: str):
+        self.file = file
+
+    def write(self, record, answer):
+        row = {} if isinstance(record, pipelines.InputError) else record.row
+        json.dump({**row, **answer}, self.file, ensure_ascii=False)
+        self.file.write("\n")
+
+
+class _Text:
+    """The answer alone, one line each; an empty line for a row that could not be read."""
+
+    def __init__(self, run: Run, file: TextIO, source: str):
+        self.file, self.task = file, run.task
+
+    def write(self, record, answer):
+        text = "" if "error" in answer else self.task.as_text(answer)
+        self.file.write(" ".join(text.split("\n")) + "\n")
+        if "error" in answer:
+            print(f"keras-rnn: {record}", file=sys.stderr)
+
+
+class _Same:
+    """The input's own format, with the answer in its column: JSONL, CSV or TSV; plain lines get a TSV."""
+
+    def __init__(self, run: Run, file: TextIO, source: str):
+        self.file, self.task = file, run.task
+        data = run.config.data
+        self.kind = format_of(source, data.text, data.delimiter)
+        suffix = source.removesuffix(".gz").lower()
+        self.delimiter = "," if suffix.endswith(".csv") else data.delimiter or "\t"
+        self.header = None
+
+    def write(self, record, answer):
+        if "error" in answer:
+            print(f"keras-rnn: {record}", file=sys.stderr)
+            return
+        row = self.task.as_row(record, answer)
+        if self.kind == "jsonl":
+            json.dump(row, self.file, ensure_ascii=False)
+            self.file.write("\n")
+            return
+        if self.header is None:
+            self.header = list(row)
+            self._line(self.header)
+        self._line([str(row[name]) for name in self.header])
+
+    def _line(self, fields: list[str]):
+        if self.delimiter == "\t":
+            # In TSV a quote is text, unless the field needs quoting as a whole.
+            fields = [
+                '"' + field.replace('"', '""') + '"'
+                if any(sign in field for sign in "\t\n\r")
+                or (field.startswith('"') and field.endswith('"') and len(field) > 1)
+                else field
+                for field in fields
+            ]
+            self.file.write("\t".join(fields) + "\n")
+        else:
+            csv.writer(self.file, delimiter=self.delimiter, lineterminator="\n").writerow(fields)
+
+
+WRITERS = {"jsonl": _Json, "text": _Text, "same": _Same}

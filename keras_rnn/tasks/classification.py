@@ -1,0 +1,529 @@
+"""Text classification: its files, its model, its score, its answers."""
+
+import collections
+import functools
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+import pipelines
+from keras_rnn import metrics, models
+from keras_rnn.tasks.features import TextFeatures
+from keras_rnn.tasks.inputs import format_of
+from keras_rnn.tasks.task import Batch, Server, Task
+
+LABELS_FILE = "vocabulary.labels.json"
+CALIBRATION_FILE = "calibration.json"
+
+# A label of a text that may have several is given where it is likelier than not.
+THRESHOLD = 0.5
+
+
+class Classification(Task):
+    """One label, or with `data.multilabel_separator` any number of labels, for each text."""
+
+    name = "classification"
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        super().__init__(config)
+        self.labels: list[str] = []
+        self.label_counts: list[int] = []
+        self.examples = 0
+        self.temperature = 1.0
+        self.features: TextFeatures | None = None
+        self.separator = config.data.multilabel_separator
+        self.multilabel = bool(self.separator)
+        self.metric = "f1_macro" if config.class_weights == "balanced" else "accuracy"
+        if self.multilabel:
+            self.metric = "f1_micro" if config.class_weights == "none" else "f1_macro"
+        for name in ("characters", "hierarchical"):
+            if config[name] and config.tokenizer != "words":
+                raise pipelines.InputError(
+                    f"--config.{name}=true goes with --config.tokenizer=words, not {config.tokenizer}"
+                )
+        if config.characters and config.hierarchical:
+            raise pipelines.InputError(
+                "--config.characters=true and --config.hierarchical=true do not go together"
+            )
+
+    # Data
+
+    def built_in_data(self, directory: str) -> dict[str, str]:
+        files = {}
+        parts = pipelines.language_identification(seed=0)
+        for name, records in zip(("train", "dev", "test"), parts, strict=True):
+            files[name] = os.path.join(directory, f"{name}.tsv")
+            pipelines.write_table(files[name], records)
+        return files
+
+    def read(self, files, counts=None, answers=True, on_error="raise"):
+        data = self.config.data
+        return pipelines.read_table(
+            files,
+            {"text": data.text, "label": data.label},
+            delimiter=data.delimiter or None,
+            max_bytes=self.config.max_bytes,
+            counts=counts,
+            optional=() if answers else ("label",),
+            on_error=on_error,
+        )
+
+    def stratum(self, record):
+        return self.separator.join(self._labels_of(record)) if self.multilabel else record["label"]
+
+    def _labels_of(self, record: pipelines.Record) -> list[str]:
+        """The labels of a record, sorted, each once."""
+        value = record["label"]
+        if not self.multilabel:
+            if isinstance(value, list):
+                raise record.error(
+                    "the label is a list; for several labels a text set "
+                    "--config.data.multilabel_separator"
+                )
+            if not value.strip():
+                raise record.error("the label is empty")
+            return [value.strip()]
+        parts = value if isinstance(value, list) else value.split(self.separator)
+        return sorted({part.strip() for part in parts} - {""})
+
+    def fit(self, records):
+        counts = collections.Counter()
+        first = None
+        for record in records():
+            first = first or record
+            self.examples += 1
+            counts.update(self._labels_of(record))
+        self.labels = sorted(counts)
+        self.label_counts = [counts[label] for label in self.labels]
+        if not self.multilabel and len(self.labels) < 2:
+            raise pipelines.InputError(
+                f"every row has the label {self.labels[0]!r}; two labels at least are needed to learn from",
+                first.file,
+            )
+        if not self.labels:
+            raise pipelines.InputError("no row has a label", first.file)
+        self.features = TextFeatures.fit(
+            self.config, lambda: (record["text"] for record in records())
+        )
+
+    def save(self, directory):
+        self.features.save(directory)
+        with pipelines.atomic_write(os.path.join(directory, LABELS_FILE)) as file:
+            facts = {
+                "labels": self.labels,
+                "counts": self.label_counts,
+                "examples": self.examples,
+            }
+            json.dump(facts, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+
+    def load(self, directory, calibrated=True):
+        self.features = TextFeatures.load(self.config, directory)
+        path = os.path.join(directory, LABELS_FILE)
+        facts = _read_json(path)
+        self.labels, self.label_counts = facts["labels"], facts["counts"]
+        self.examples = facts["examples"]
+        path = os.path.join(directory, CALIBRATION_FILE)
+        if calibrated and os.path.exists(path):
+            self.temperature = _read_json(path)["temperature"]
+
+    @property
+    def columns(self):
+        label = pipelines.Column("int32", scalar=True)
+        if self.multilabel:
+            label = pipelines.Column("float32", (len(self.labels),), scalar=True)
+        return {**self.features.columns, "label": label}
+
+    def encode(self, records):
+        number_of = {label: number for number, label in enumerate(self.labels)}
+        for chunk in pipelines.in_chunks(records):
+            encoded = self.features.encode(tf.constant([record["text"] for record in chunk]))
+            split = {name: _split(ragged) for name, ragged in encoded.items()}
+            for place, record in enumerate(chunk):
+                numbers = []
+                for label in self._labels_of(record):
+                    if label not in number_of:
+                        known = ", ".join(map(repr, self.labels[:20]))
+                        more = ", …" if len(self.labels) > 20 else ""
+                        raise record.error(
+                            f"the label {label!r} does not occur in the training data; "
+                            f"its labels are {known}{more}"
+                        )
+                    numbers.append(number_of[label])
+                example = {name: parts[place] for name, parts in split.items()}
+                if self.multilabel:
+                    example["label"] = np.zeros(len(self.labels), np.float32)
+                    example["label"][numbers] = 1
+                else:
+                    example["label"] = np.int32(numbers[0])
+                yield example
+
+    def batches(self, store, training):
+        return pipelines.Batches(
+            store,
+            batch_size=self.config.batch_size,
+            length_columns=["ids"],
+            max_length=self.config.max_length,
+            shuffle=training,
+            seed=self.config.seed,
+            # Dev costs little, so that fewer programs pay.
+            max_shapes=self.config.max_shapes if training else min(self.config.max_shapes, 3),
+        )
+
+    # Model
+
+    def build_model(self):
+        config = self.config
+        pooling = {
+            "kind": config.pooling,
+            "units": config.attention_units,
+            "rows": config.attention_rows,
+            "penalty": config.attention_penalty,
+            "bidirectional": config.bidirectional,
+        }
+        stack = {
+            "units": config.units,
+            "cell": config.cell,
+            "layers": config.layers,
+            "bidirectional": config.bidirectional,
+            "dropout": config.dropout,
+            "recurrent_dropout": config.recurrent_dropout,
+        }
+        encoder = {
+            "vocabulary_size": self.features.tokenizer.size,
+            "embedding_dim": config.embedding_dim,
+            "stack": stack,
+            "dropout": config.dropout,
+            "word_dropout": config.word_dropout,
+            "alphabet_size": self.features.alphabet.size if config.characters else 0,
+            "character_units": config.character_units,
+            "embedding_trainable": config.vectors_trainable or not config.vectors,
+        }
+        if config.hierarchical:
+            model = models.HierarchicalClassifier(
+                len(self.labels),
+                encoder,
+                stack={**stack, "layers": 1},
+                pooling=pooling,
+                dropout=config.dropout,
+            )
+        else:
+            model = models.Classifier(
+                len(self.labels), encoder, pooling=pooling, dropout=config.dropout
+            )
+        features = self.features.pad(self.features.encode(tf.constant(["a"])))
+        model(features)
+        return model
+
+    def initialize(self, model):
+        if not self.config.vectors:
+            return ""
+        tokens = self.features.tokenizer.tokens_list
+        rows, found = pipelines.read_vectors(self.config.vectors, tokens)
+        embedding = model.encoder.embedding.embeddings
+        values = keras.ops.convert_to_numpy(embedding)
+        # What the file lacks is drawn with the spread of what it holds.
+        values *= (rows[found].std() if found.any() else 1.0) / max(values.std(), 1e-6)
+        values[found] = rows[found]
+        embedding.assign(values)
+        return f"vectors for {int(found.sum())} of {len(tokens)} tokens from {self.config.vectors}"
+
+    @functools.cached_property
+    def _label_weights(self) -> np.ndarray:
+        """Weight of each label: examples / (labels · its examples) if balanced, else 1."""
+        if self.config.class_weights == "none":
+            return np.ones(len(self.labels), np.float32)
+        counts = np.maximum(self.label_counts, 1)
+        if self.multilabel:
+            return ((self.examples - counts) / counts).clip(0.1, 100).astype(np.float32)
+        return (sum(self.label_counts) / (len(counts) * counts)).astype(np.float32)
+
+    def loss(self, model, batch, training):
+        logits = model(batch, training=training)
+        weight = tf.cast(batch["real"], tf.float32)
+        labels = self._targets(batch)
+        smooth = self.config.label_smoothing if training else 0.0
+        weights = tf.constant(self._label_weights)
+        if self.multilabel:
+            targets = labels * (1 - smooth) + smooth / 2
+            # A rare label's presence weighs more than its absence.
+            loss = tf.nn.weighted_cross_entropy_with_logits(targets, logits, weights)
+            return tf.reduce_mean(loss, axis=1), weight, logits
+        loss = keras.losses.categorical_crossentropy(
+            labels, logits, from_logits=True, label_smoothing=smooth
+        )
+        return loss, weight * tf.linalg.matvec(labels, weights), logits
+
+    def _targets(self, batch: Batch) -> tf.Tensor:
+        """What is right, as float32 [batch, labels]."""
+        if self.multilabel:
+            return tf.reshape(batch["label"], [-1, len(self.labels)])
+        return tf.one_hot(tf.reshape(batch["label"], [-1]), len(self.labels))
+
+    def training_metrics(self):
+        if self.multilabel:
+            return {"accuracy": keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")}
+        return {"accuracy": keras.metrics.CategoricalAccuracy(name="accuracy")}
+
+    def update_metrics(self, metrics, batch, outputs):
+        real = tf.cast(batch["real"], tf.float32)
+        metrics["accuracy"].update_state(self._targets(batch), outputs, sample_weight=real)
+
+    def _answers(self, forward, batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Logits and right labels (bool) of the real examples, batch by batch."""
+        for batch in batches.epoch(0):
+            logits = forward(batch)[2].numpy()
+            real = batch["real"].numpy()
+            yield logits[real], self._targets(batch).numpy()[real] > 0.5
+
+    def _predicted(self, logits: np.ndarray) -> np.ndarray:
+        if self.multilabel:
+            return logits >= math.log(THRESHOLD / (1 - THRESHOLD))
+        return np.arange(len(self.labels)) == logits.argmax(1)[:, None]
+
+    def judge(self, forward, batches):
+        counts = metrics.LabelCounts(self.labels)
+        loss = 0.0
+        for logits, right in self._answers(forward, batches):
+            counts.update(right, self._predicted(logits))
+            loss += metrics.negative_log_likelihood(
+                logits, right, self.temperature, self.multilabel
+            ).sum()
+        result = counts.result()
+        return {**result, "loss": float(loss / max(result["examples"], 1))}
+
+    def calibrate(self, forward, batches, directory):
+        logits, right = map(np.concatenate, zip(*self._answers(forward, batches), strict=True))
+        self.temperature = metrics.fit_temperature(logits, right, self.multilabel)
+        with pipelines.atomic_write(os.path.join(directory, CALIBRATION_FILE)) as file:
+            json.dump({"temperature": self.temperature}, file)
+            file.write("\n")
+        return {"temperature": self.temperature}
+
+    # Answers
+
+    def read_input(self, file, counts=None):
+        data = self.config.data
+        if format_of(file, data.text, data.delimiter) != "lines":
+            return self.read(file, counts, answers=False, on_error="yield")
+        return pipelines.read_lines(
+            file, max_bytes=self.config.max_bytes, counts=counts, on_error="yield", allow_empty=True
+        )
+
+    def server(self, model):
+        return ClassificationServer(
+            self.features, model, self.labels, self.temperature, self.separator
+        )
+
+    def as_text(self, answer):
+        label = answer["label"]
+        return self.separator.join(label) if isinstance(label, list) else label
+
+    def as_row(self, record, answer):
+        label = answer["label"]
+        if isinstance(label, list) and not isinstance(record.row.get(self.config.data.label), list):
+            label = self.separator.join(label)
+        return {**record.row, self.config.data.label: label}
+
+    def pictures(self, server, records):
+        return {
+            f"attention/{number}": _attention_table(record, answer)
+            for number, (record, answer) in enumerate(
+                zip(records, server.explain(records), strict=True)
+            )
+        }
+
+
+class ClassificationServer(Server):
+    """Raw texts to labels.
+
+    Signatures, all from `text` string[batch]:
+        serving_default: `label` string[batch], `probability` float32[batch], `probabilities` float32[batch, labels]
+        compiled: the same through XLA, in batches and lengths of a fixed set
+        details: the same, `tokens` string[batch, tokens] padded with "", and `attention` float32[batch, tokens]
+
+    Where a text may have several labels, `label` joins those likelier than not, and `probability` is that of exactly
+    these, taken as independent.
+    """
+
+    # Rows that `compiled` computes at a time, and its lengths: one XLA program each.
+    rows = 32
+    shortest = 16
+
+    def __init__(
+        self,
+        features: TextFeatures,
+        model: keras.Model,
+        labels: Sequence[str],
+        temperature: float,
+        separator: str,
+    ):
+        super().__init__(name="classification")
+        self.features = features
+        self.weights = [variable.value for variable in model.weights]
+        self.label_names = list(labels)
+        self.separator = separator
+        self.temperature = temperature
+        # Behind a function, so that saving does not follow it into Keras.
+        self.run = lambda features: model.explain(features, training=False)
+        self.lengths = [self.shortest]
+        while self.lengths[-1] < features.max_length:
+            self.lengths.append(min(2 * self.lengths[-1], features.max_length))
+
+    def signatures(self):
+        text = [tf.TensorSpec([None], tf.string, name="text")]
+        return {
+            name: tf.function(getattr(self, "_" + name), input_signature=text)
+            for name in ("serving_default", "compiled", "details")
+        }
+
+    def _serving_default(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits, _ = self.run(self.features.pad(self.features.encode(text)))
+        return self._result(logits)
+
+    def _details(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = self.features.pad(self.features.encode(text))
+        logits, weights = self.run(features)
+        tokens = self.features.tokens(text)
+        # Sentences and words alike: the weights of the real tokens in their order.
+        flat = tf.boolean_mask(weights, features["ids"] != 0)
+        attention = tokens.with_flat_values(flat)
+        return {
+            **self._result(logits),
+            "tokens": tokens.to_tensor(""),
+            "attention": attention.to_tensor(0.0),
+        }
+
+    def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        run = tf.function(lambda features: self.run(features)[0], jit_compile=True)
+        number = tf.shape(text)[0]
+        count = -(-number // self.rows)
+        text = tf.concat([text, tf.fill([count * self.rows - number], "")], 0)
+
+        def block(place, logits):
+            encoded = self.features.encode(text[place * self.rows : (place + 1) * self.rows])
+            longest = tf.reduce_max(encoded["ids"].row_lengths())
+            choice = tf.reduce_sum(tf.cast(tf.constant(self.lengths, tf.int64) < longest, tf.int32))
+
+            def branch(length):
+                features = self.features.pad(encoded, length)
+                for name, value in features.items():
+                    features[name] = tf.ensure_shape(value, [self.rows, *value.shape[1:]])
+                return run(features)
+
+            branches = [functools.partial(branch, length) for length in self.lengths]
+            return place + 1, logits.write(place, tf.switch_case(choice, branches))
+
+        shape = [self.rows, len(self.label_names)]
+        logits = tf.TensorArray(tf.float32, count, element_shape=shape)
+        _, logits = tf.while_loop(lambda place, _: place < count, block, [0, logits])
+        logits = tf.reshape(logits.stack(), [-1, len(self.label_names)])
+        return self._result(logits[:number])
+
+    def _result(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        names = tf.constant(self.label_names)
+        scaled = logits / self.temperature
+        if not self.separator:
+            probabilities = tf.nn.softmax(scaled)
+            return {
+                "label": tf.gather(names, tf.argmax(logits, axis=1)),
+                "probability": tf.reduce_max(probabilities, axis=1),
+                "probabilities": probabilities,
+            }
+        probabilities = tf.nn.sigmoid(scaled)
+        given = probabilities >= THRESHOLD
+        likely = tf.where(given, probabilities, 1 - probabilities)
+        chosen = tf.ragged.boolean_mask(tf.broadcast_to(names, tf.shape(given)), given)
+        return {
+            "label": tf.strings.reduce_join(chosen, axis=1, separator=self.separator),
+            "probability": tf.reduce_prod(likely, axis=1),
+            "probabilities": probabilities,
+        }
+
+    # In the process that trained it
+
+    @functools.cached_property
+    def _functions(self):
+        return self.signatures()
+
+    def answer(self, records):
+        texts = tf.constant([record["text"] for record in records], tf.string)
+        result = {name: v.numpy() for name, v in self._functions["serving_default"](texts).items()}
+        return [self._object(result, row) for row in range(len(records))]
+
+    def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
+        """Answers with `tokens` and `attention`."""
+        texts = tf.constant([record["text"] for record in records], tf.string)
+        result = {name: v.numpy() for name, v in self._functions["details"](texts).items()}
+        lengths = self.features.tokens(texts).row_lengths().numpy()
+        answers = []
+        for row, length in enumerate(lengths):
+            tokens = [token.decode("utf-8", "replace") for token in result["tokens"][row, :length]]
+            attention = result["attention"][row, :length].tolist()
+            answer = self._object(result, row)
+            answers.append({**answer, "tokens": tokens, "attention": attention})
+        return answers
+
+    def _object(self, result: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
+        probabilities = [float(value) for value in result["probabilities"][row]]
+        label: str | list[str] = result["label"][row].decode("utf-8")
+        if self.separator:
+            label = [
+                name
+                for name, probability in zip(self.label_names, probabilities, strict=True)
+                if probability >= THRESHOLD
+            ]
+        return {
+            "label": label,
+            "probability": float(result["probability"][row]),
+            "probabilities": dict(zip(self.label_names, probabilities, strict=True)),
+        }
+
+    def assets(self):
+        return {"labels.txt": "".join(f"{_one_line(label)}\n" for label in self.label_names)}
+
+
+def _one_line(label: str) -> str:
+    return label.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _split(ragged: tf.RaggedTensor) -> list[np.ndarray]:
+    """The rows of a ragged tensor as arrays."""
+    return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        raise pipelines.InputError("no such file; the workdir is not whole", path) from None
+    except ValueError as error:
+        raise pipelines.InputError(f"is not JSON: {error}", path) from None
+
+
+def _attention_table(record: pipelines.Record, answer: dict[str, Any]) -> str:
+    """Markdown: each token with a bar as long as its weight."""
+    largest = max(answer["attention"], default=0.0) or 1.0
+    lines = [
+        f"right: **{record.get('label', '')}**, given: **{answer['label']}** "
+        f"({answer['probability']:.2f})",
+        "",
+        "| word | weight | |",
+        "|---|---:|---|",
+    ]
+    for token, weight in zip(answer["tokens"], answer["attention"], strict=True):
+        bar = "█" * round(20 * weight / largest)
+        word = "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~" else c for c in token)
+        lines.append(f"| {word} | {weight:.3f} | {bar} |")
+    return "\n".join(lines)
+
+
+TASK = Classification

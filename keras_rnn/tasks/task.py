@@ -1,0 +1,187 @@
+"""The interface of a task.
+
+A task says how its files are read and encoded, which model it trains and on what loss, how a model is
+judged, and how raw input becomes an answer. It owns no loop: `train.py`, `evaluate.py`, `predict.py` and
+`export.py` drive every task the same way. A new task is a subclass here, its keys in `configs/`, its name in
+`configs.TASKS`.
+
+The order of calls:
+
+    training    read → fit → save → encode → batches → build_model → initialize → loss …, judge
+    later       load → build_model → (weights) → judge | server
+"""
+
+import abc
+import collections
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+import pipelines
+
+Batch = dict[str, tf.Tensor]
+Outputs = Any
+
+
+class Server(tf.Module):
+    """Raw input to answers, as it is exported: the tokenizers, the weights and one function.
+
+    `signatures()` gives the functions of the SavedModel by name, `serving_default` among them; `answer` gives what
+    `predict` needs. Nothing of Keras is tracked, so that the export loads without this package.
+    """
+
+    def signatures(self) -> dict[str, tf.types.experimental.PolymorphicFunction]:
+        """The functions to export, traced when they are saved."""
+        raise NotImplementedError
+
+    def answer(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
+        """One JSON-ready object for each record, in order."""
+        raise NotImplementedError
+
+    def assets(self) -> dict[str, str]:
+        """Text files for the export's `assets.extra/`, name to content."""
+        return {}
+
+
+class Task(abc.ABC):
+    """One job: its data, its model, its score.
+
+    Attributes:
+        name: as in `--task`.
+        metric: the score on dev that training watches, a name in what `judge` returns.
+        higher_is_better: whether it grows as the model improves.
+        config: the run's config.
+    """
+
+    name: str
+    metric: str
+    higher_is_better = True
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        self.config = config
+
+    # Data
+
+    @abc.abstractmethod
+    def built_in_data(self, directory: str) -> dict[str, str]:
+        """Writes the built-in data in the task's own format; gives its files: train, dev, test."""
+
+    @abc.abstractmethod
+    def read(
+        self,
+        files: str,
+        counts: collections.Counter | None = None,
+        answers: bool = True,
+        on_error: str = "raise",
+    ) -> Iterator[pipelines.Record]:
+        """The records of files in the task's format. `answers=False`: the answers may be missing."""
+
+    def read_input(
+        self, file: str, counts: collections.Counter | None = None
+    ) -> Iterator[pipelines.Record | pipelines.InputError]:
+        """The records that `predict` answers; a bad row comes as the error that it is."""
+        return self.read(file, counts, answers=False, on_error="yield")
+
+    def stratum(self, record: pipelines.Record) -> str:
+        """What a dev set split off the training data keeps its share of: the label, where there is one."""
+        return ""
+
+    @abc.abstractmethod
+    def fit(self, records: Callable[[], Iterator[pipelines.Record]]) -> None:
+        """Learns vocabulary and labels from the training records; each call of `records` reads them anew."""
+
+    @abc.abstractmethod
+    def save(self, directory: str) -> None:
+        """Writes what `fit` learnt into the workdir."""
+
+    @abc.abstractmethod
+    def load(self, directory: str, calibrated: bool = True) -> None:
+        """Reads what `save` wrote, and unless `calibrated` is False what `calibrate` wrote."""
+
+    @property
+    @abc.abstractmethod
+    def columns(self) -> Mapping[str, pipelines.Column]:
+        """What an encoded example holds."""
+
+    @abc.abstractmethod
+    def encode(self, records: Iterable[pipelines.Record]) -> Iterator[Mapping[str, np.ndarray]]:
+        """Encodes records to examples, many at a time; raises InputError for an unknown label."""
+
+    @abc.abstractmethod
+    def batches(self, store: pipelines.ExampleStore, training: bool) -> pipelines.Batches:
+        """Batches of a finite set of shapes; `training` shuffles them."""
+
+    def real_tokens(self, batch: Batch) -> tf.Tensor:
+        """Number of real tokens in a batch, for the throughput."""
+        real = tf.cast(batch["real"], tf.int32)
+        counts = tf.math.count_nonzero(tf.reshape(batch["ids"], [tf.size(real), -1]), axis=1)
+        return tf.reduce_sum(tf.cast(counts, tf.int32) * real)
+
+    # Model
+
+    @abc.abstractmethod
+    def build_model(self) -> keras.Model:
+        """A new model, built, with random weights."""
+
+    def initialize(self, model: keras.Model) -> str:
+        """Gives a new model what it does not learn from the data, as pretrained vectors; says so in a line."""
+        return ""
+
+    @abc.abstractmethod
+    def loss(
+        self, model: keras.Model, batch: Batch, training: bool
+    ) -> tuple[tf.Tensor, tf.Tensor, Outputs]:
+        """Loss and weight of each unit (example or token), any equal shapes, and the model's outputs.
+
+        The loss of the batch is Σ weight · loss / Σ weight; a filler's weight is 0. Compiled: tensors only.
+        """
+
+    def training_metrics(self) -> dict[str, keras.metrics.Metric]:
+        """Keras metrics to show of the training batches, beside the loss."""
+        return {}
+
+    def update_metrics(
+        self, metrics: dict[str, keras.metrics.Metric], batch: Batch, outputs: Outputs
+    ) -> None:
+        """Adds a training batch to the metrics. Compiled with the step."""
+
+    @abc.abstractmethod
+    def judge(
+        self,
+        forward: Callable[[Batch], tuple[tf.Tensor, tf.Tensor, Outputs]],
+        batches: pipelines.Batches,
+    ) -> dict[str, Any]:
+        """The evaluate object of a data set. `forward` is the compiled `loss` with training=False."""
+
+    def calibrate(
+        self,
+        forward: Callable[[Batch], tuple[tf.Tensor, tf.Tensor, Outputs]],
+        batches: pipelines.Batches,
+        directory: str,
+    ) -> dict[str, Any]:
+        """After training: fits on dev what is fitted there, writes it into the workdir; facts to show."""
+        return {}
+
+    # Answers
+
+    @abc.abstractmethod
+    def server(self, model: keras.Model) -> Server:
+        """The model with its tokenizers, from raw input to answers."""
+
+    @abc.abstractmethod
+    def as_text(self, answer: dict[str, Any]) -> str:
+        """An answer on one line, for --output_format=text."""
+
+    @abc.abstractmethod
+    def as_row(self, record: pipelines.Record, answer: dict[str, Any]) -> dict[str, Any]:
+        """The input's row with the answer in its place, for --output_format=same."""
+
+    # TensorBoard
+
+    def pictures(self, server: Server, records: Sequence[pipelines.Record]) -> dict[str, Any]:
+        """What TensorBoard shows of fixed dev examples: name to Markdown text or an image array."""
+        return {}

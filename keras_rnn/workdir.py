@@ -1,0 +1,92 @@
+"""The folder of a run: which file lies where, and what was done there so far."""
+
+import json
+import os
+import shutil
+from typing import Any
+
+import pipelines
+
+CONFIG = "config.json"
+
+
+class Workdir:
+    """A run's folder.
+
+        config.json     task, data files, config, versions
+        vocabulary*     what was learnt from the training data before training
+        examples/       the encoded examples, and a few dev records as they were read
+        checkpoints/    one folder a checkpoint; index.json names the last and the best
+        tensorboard/    event files, one folder each for train and dev
+        metrics.json    the evaluate object for dev, and facts of the training
+        data/           built-in data
+
+    Each file is written under a new name and renamed when it is whole.
+
+    Arguments:
+        path: the folder; it need not exist.
+    """
+
+    def __init__(self, path: str):
+        self.path = os.path.abspath(os.path.expanduser(path))
+        self.checkpoints = os.path.join(self.path, "checkpoints")
+        self.examples = os.path.join(self.path, "examples")
+        self.tensorboard = os.path.join(self.path, "tensorboard")
+        self.data = os.path.join(self.path, "data")
+
+    def file(self, *names: str) -> str:
+        return os.path.join(self.path, *names)
+
+    def exists(self) -> bool:
+        """Whether a run began here."""
+        return os.path.exists(self.file(CONFIG))
+
+    def make(self) -> None:
+        if os.path.exists(self.path) and not os.path.isdir(self.path):
+            raise pipelines.InputError("is a file; --workdir names a folder", self.path)
+        try:
+            os.makedirs(self.path, exist_ok=True)
+        except OSError as error:
+            raise pipelines.InputError(f"cannot be made: {error.strerror}", self.path) from None
+
+    def require(self) -> None:
+        if not self.exists():
+            what = "has no config.json" if os.path.isdir(self.path) else "does not exist"
+            raise pipelines.InputError(f"{what}; --workdir names the folder of a train", self.path)
+
+    def read(self, *names: str, default: Any = None) -> Any:
+        """A JSON file of the run; `default` where it is missing."""
+        path = self.file(*names)
+        try:
+            with open(path, encoding="utf-8") as file:
+                return json.load(file)
+        except FileNotFoundError:
+            return default
+        except ValueError as error:
+            raise pipelines.InputError(f"is not JSON ({error})", path) from None
+
+    def write(self, value: Any, *names: str) -> None:
+        path = self.file(*names)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with pipelines.atomic_write(path) as file:
+            json.dump(value, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+
+    # Checkpoints
+
+    def index(self) -> dict[str, Any]:
+        """`last` and `best`, names of checkpoints, and `finished`, why the run ended, if it did."""
+        return self.read("checkpoints", "index.json", default={})
+
+    def write_index(self, index: dict[str, Any]) -> None:
+        """Writes the index, then removes the checkpoints that it does not name."""
+        self.write(index, "checkpoints", "index.json")
+        kept = {index.get("last"), index.get("best"), "index.json"}
+        for name in os.listdir(self.checkpoints):
+            if name not in kept:
+                shutil.rmtree(os.path.join(self.checkpoints, name), ignore_errors=True)
+
+    def checkpoint(self, which: str) -> str:
+        """The folder of the `last` or the `best` checkpoint; "" if there is none."""
+        name = self.index().get(which, "")
+        return os.path.join(self.checkpoints, name) if name else ""
