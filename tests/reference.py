@@ -93,6 +93,43 @@ def peephole_lstm(weights, x, states):
     return [gamma_o * np.tanh(c), c], {"gamma_u": gamma_u, "gamma_f": gamma_f, "gamma_o": gamma_o}
 
 
+def normed_products(weights, x, a_prev):
+    """LN(W_x x) + b and LN(W_a a_prev), each over all its columns, as in TensorFlow Addons' LSTM."""
+    from_x = layer_norm(x @ weights["kernel"], weights["kernel_gain"], weights["kernel_offset"])
+    from_a = layer_norm(
+        a_prev @ weights["recurrent_kernel"], weights["recurrent_gain"], weights["recurrent_offset"]
+    )
+    return from_x + weights["bias"], from_a
+
+
+def layer_norm_simple_rnn(weights, x, states):
+    from_x, from_a = normed_products(weights, x, states[0])
+    return [np.tanh(from_x + from_a)], {}
+
+
+def layer_norm_lstm(weights, x, states):
+    """As in TensorFlow Addons: the new cell state is stored normalised, and a is made of that."""
+    from_x, from_a = normed_products(weights, x, states[0])
+    z_u, z_f, z_o, z_c = blocks(from_x + from_a, 4)
+    gamma_u, gamma_f, gamma_o = sigmoid(z_u), sigmoid(z_f), sigmoid(z_o)
+    c_tilde = np.tanh(z_c)
+    c = gamma_u * c_tilde + gamma_f * states[1]
+    c = layer_norm(c, weights["state_gain"], weights["state_offset"])
+    extras = {"gamma_u": gamma_u, "gamma_f": gamma_f, "gamma_o": gamma_o, "c_tilde": c_tilde}
+    return [gamma_o * np.tanh(c), c], extras
+
+
+def layer_norm_gru(weights, x, states):
+    """Ba et al. 2016, eq. 28: the reset stands after the one recurrent product."""
+    (c_prev,) = states
+    from_x, from_c = normed_products(weights, x, c_prev)
+    (x_u, x_r, x_c), (c_u, c_r, c_c) = blocks(from_x, 3), blocks(from_c, 3)
+    gamma_u, gamma_r = sigmoid(x_u + c_u), sigmoid(x_r + c_r)
+    c_tilde = np.tanh(x_c + gamma_r * c_c)
+    c = gamma_u * c_tilde + (1 - gamma_u) * c_prev
+    return [c], {"gamma_u": gamma_u, "gamma_r": gamma_r, "c_tilde": c_tilde}
+
+
 def nas(weights, x, states):
     """Zoph & Le 2016, the cell of figure 8 as TensorFlow Addons has it; states [m, c]."""
     m_prev, c_prev = states
@@ -119,6 +156,22 @@ def esn(weights, x, states, leaky=1.0):
     (a_prev,) = states
     a = np.tanh(x @ weights["kernel"] + a_prev @ weights["recurrent_kernel"] + weights["bias"])
     return [(1 - leaky) * a_prev + leaky * a], {}
+
+
+# The same names as `keras_rnn.CELLS` has.
+CELLS = {
+    "lstm": lstm,
+    "lecture_lstm": lecture_lstm,
+    "gru": gru,
+    "gru_reset_after": gru_reset_after,
+    "simple_rnn": simple_rnn,
+    "peephole_lstm": peephole_lstm,
+    "layer_norm_lstm": layer_norm_lstm,
+    "layer_norm_gru": layer_norm_gru,
+    "layer_norm_simple_rnn": layer_norm_simple_rnn,
+    "nas": nas,
+    "esn": esn,
+}
 
 
 def run(
