@@ -16,7 +16,6 @@ from keras_rnn.layers.rnn import FusedRNN
 
 BATCH, TIME, FEATURES = 3, 6, 5
 MASKS = {
-    "no mask": None,
     "right padding": [[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0], [1, 0, 0, 0, 0, 0]],
     "left padding": [[1, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 1]],
     "holes and an empty row": [[1, 0, 1, 1, 0, 1], [0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0]],
@@ -102,16 +101,16 @@ def _check(cell: Cell, reference, memory, report: _Report):
     if len(tail) > 1:
         raise ValueError("check_cell takes one tensor as memory.")
 
-    for pattern, mask in MASKS.items():
-        mask = None if mask is None else tf.constant(mask, "bool")
-        for compiled in (False, True):
-            how = f"{pattern}, {'XLA' if compiled else 'no XLA'}"
-            ours = _run(
-                lambda x, s: fused(x, s, mask=mask, memory=memory), x, states, cell, compiled
-            )
-            theirs = _run(lambda x, s: stock(x, [*s, *tail], mask=mask), x, states, cell, compiled)
-            for name, value in theirs.items():
-                report.compare(f"{name} ({how})", ours[name], value, 1e-4)
+    for compiled in (False, True):
+        for masks in ({"no mask": None}, MASKS):
+            ours = _compiled(lambda x, s, m: fused(x, s, mask=m, memory=memory), cell, compiled)
+            theirs = _compiled(lambda x, s, m: stock(x, [*s, *tail], mask=m), cell, compiled)
+            for pattern, mask in masks.items():
+                mask = None if mask is None else tf.constant(np.array(mask, bool))
+                got = ours(x, states, mask)
+                for name, value in theirs(x, states, mask).items():
+                    how = f"{pattern}, {'XLA' if compiled else 'no XLA'}"
+                    report.compare(f"{name} ({how})", got[name], value, 1e-4)
 
     if reference is not None:
         weights = {w.name: np.asarray(w, "float64") for w in cell.weights}
@@ -129,29 +128,30 @@ def _check(cell: Cell, reference, memory, report: _Report):
     _check_bfloat16(cell, x, memory, report)
 
 
-def _run(function, x, states, cell, compiled: bool) -> dict[str, tf.Tensor | None]:
-    """Outputs and gradients of one loop, by name."""
+def _compiled(function, cell: Cell, compiled: bool) -> Callable[..., dict[str, tf.Tensor]]:
+    """One loop with its gradients, as a function of inputs, states and mask to a dict by name."""
 
     @tf.function(jit_compile=compiled)
-    def run(x, states):
+    def run(x, states, mask):
         with tf.GradientTape() as tape:
             tape.watch([x, states])
-            outputs, *last = function(x, states)
+            outputs, *last = function(x, states, mask)
             last = last[: len(states)]
-            loss = tf.zeros([], outputs.dtype)
-            for k, value in enumerate([outputs, *last]):
-                loss += tf.reduce_sum(tf.sin(value + k))
+            loss = tf.add_n([tf.reduce_sum(tf.sin(y + k)) for k, y in enumerate([outputs, *last])])
         sources = {"x": x, "states": states, "weights": list(cell.trainable_weights)}
-        return outputs, last, tape.gradient(loss, sources)
+        gradients = tape.gradient(loss, sources)
+        named = {"outputs": outputs, "gradient of the inputs": gradients["x"]}
+        for k, (state, gradient) in enumerate(zip(last, gradients["states"])):
+            named[f"state {k}"] = state
+            named[f"gradient of initial state {k}"] = gradient
+        for weight, gradient in zip(cell.trainable_weights, gradients["weights"]):
+            named[f"gradient of {weight.name}"] = gradient
+        return named
 
-    outputs, last, gradients = run(x, states)
-    named = {"outputs": outputs, "gradient of the inputs": gradients["x"]}
-    for k, (state, gradient) in enumerate(zip(last, gradients["states"])):
-        named[f"state {k}"] = state
-        named[f"gradient of initial state {k}"] = gradient
-    for weight, gradient in zip(cell.trainable_weights, gradients["weights"]):
-        named[f"gradient of {weight.name}"] = gradient
-    return named
+    def call(x, states, mask):
+        return run.get_concrete_function(x, states, mask)(x, states, mask)
+
+    return call
 
 
 def _check_saving(fused: FusedRNN, x, memory, report: _Report):

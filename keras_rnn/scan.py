@@ -71,17 +71,23 @@ def scan(
         NotImplementedError: when a second derivative is taken through the scan.
     """
     variables = [variable for variable, _ in weights]
+    length = tf.nest.flatten(projected)[0].shape[0]
+    time = None
+    if not length:  # 0, or known only when it runs, and then it may be 0
+        time = tf.shape(tf.nest.flatten(projected)[0])[0]
+        projected = tf.nest.map_structure(_at_least_one, projected)
+        mask = None if mask is None else _at_least_one(mask)
     arguments = _Arguments(
-        projected, list(states), [value for _, value in weights], memory, mask, operand_mask
+        projected, list(states), [value for _, value in weights], memory, mask, operand_mask, time
     )
-    loop = _Loop(step, variables, extras)
+    loop = _Loop(step, variables, extras, length)
     template = [None if leaf is None else True for leaf in arguments.flatten()]
 
     @tf.custom_gradient
     def run(*tensors):
         given = arguments.replace(template, tensors)
         kept = loop.forward(given)
-        results = (kept.states[0][1:], [stack[-1] for stack in kept.states], kept.extras)
+        results = (kept.states[0][1:], kept.last_states, kept.extras)
 
         def gradient(*cotangents):
             gradients = loop.backward(given, kept, *tf.nest.pack_sequence_as(results, cotangents))
@@ -95,7 +101,11 @@ def scan(
 
     flat = run(*[leaf for leaf in arguments.flatten() if leaf is not None])
     # The structure of the extras is known only after the step was traced.
-    return Scanned(*tf.nest.pack_sequence_as(loop.structure, flat))
+    scanned = Scanned(*tf.nest.pack_sequence_as(loop.structure, flat))
+    if time is not None:
+        scanned.outputs = scanned.outputs[:time]
+        scanned.extras = {name: stack[:time] for name, stack in scanned.extras.items()}
+    return scanned
 
 
 @dataclasses.dataclass
@@ -108,6 +118,7 @@ class _Arguments:
     memory: Any
     mask: tf.Tensor | None
     operand_mask: tf.Tensor | None
+    time: tf.Tensor | None
 
     def nest(self) -> list[Any]:
         return [getattr(self, field.name) for field in dataclasses.fields(self)]
@@ -123,9 +134,10 @@ class _Arguments:
 
 @dataclasses.dataclass
 class _Kept:
-    """What forward leaves for backward: stacks over time of the states (the initial one first) and of the products."""
+    """What forward leaves: stacks over time of the states (the initial one first), of the products and of the extras."""
 
     states: State
+    last_states: State
     products: list[tf.Tensor]
     extras: dict[str, tf.Tensor]
 
@@ -206,10 +218,13 @@ class _Dot:
 class _Loop:
     """The loop over time, forwards and backwards, of one step function."""
 
-    def __init__(self, step: Step, variables: Sequence[keras.Variable], extras: bool):
+    def __init__(
+        self, step: Step, variables: Sequence[keras.Variable], extras: bool, length: int | None
+    ):
         self.step = step
         self.variables = variables
         self.extras = extras
+        self.length = length
         self.structure: Any = None
 
     def run_step(self, given: _Arguments, projected, states, dot) -> tuple[State, dict]:
@@ -224,7 +239,7 @@ class _Loop:
 
     def forward(self, given: _Arguments) -> _Kept:
         """Runs the steps and keeps what backward needs."""
-        time = _time(given.projected)
+        time = self.length if given.time is None else given.time
         blocks = _Blocks(self.variables, given.weights)
 
         # A step on zeros before the loop tells which products and extras there are. Graphs prune it.
@@ -255,7 +270,7 @@ class _Loop:
                 {name: array.write(t, extras[name]) for name, array in extra_arrays.items()},
             )
 
-        _, _, state_arrays, product_arrays, extra_arrays = tf.while_loop(
+        _, last_states, state_arrays, product_arrays, extra_arrays = tf.while_loop(
             lambda t, *_: t < time,
             body,
             (tf.constant(0), given.states, state_arrays, product_arrays, extra_arrays),
@@ -263,17 +278,18 @@ class _Loop:
         )
         kept = _Kept(
             [array.stack() for array in state_arrays],
-            [_stack(array, time) for array in product_arrays],
-            {name: _stack(array, time) for name, array in extra_arrays.items()},
+            list(last_states),
+            [array.stack() for array in product_arrays],
+            {name: array.stack() for name, array in extra_arrays.items()},
         )
-        self.structure = (kept.states[0], kept.states, kept.extras)
+        self.structure = (kept.states[0], kept.last_states, kept.extras)
         return kept
 
     def backward(
         self, given: _Arguments, kept: _Kept, d_outputs: tf.Tensor, d_states: State, d_extras: dict
     ) -> list[tf.Tensor | None]:
         """The gradients of everything given, flat in the order of `_Arguments`."""
-        time = _time(given.projected)
+        time = self.length if given.time is None else given.time
         blocks = _Blocks(self.variables, given.weights)
 
         # As in forward: one step back on zeros tells what the loop has to carry.
@@ -325,9 +341,9 @@ class _Loop:
             (tf.constant(0), list(d_states), sums, arrays),
             maximum_iterations=time,
         )
-        stacks = {slot: _stack(array, time) for slot, array in arrays.items()}
+        stacks = {slot: array.stack() for slot, array in arrays.items()}
         stacks = {slot: stacks[first] for slot, first in probe.firsts().items()}
-        return self.gradients(given, kept, probe, d_initial, sums, stacks, time)
+        return self.gradients(given, kept, probe, d_initial, sums, stacks)
 
     def step_back(
         self, given: _Arguments, blocks: _Blocks, projected, states, products, d_states, d_extras
@@ -378,7 +394,7 @@ class _Loop:
                     back.summed[kind, k] = tf.cast(leaf, _sum_dtype(leaf))
         return back
 
-    def gradients(self, given, kept, probe, d_initial, sums, stacks, time):
+    def gradients(self, given, kept, probe, d_initial, sums, stacks):
         """Puts the results of the backward loop together, in the order of `_Arguments`."""
         d_weights = [sums.get(("weight", k)) for k in range(len(self.variables))]
         where = {id(variable): k for k, variable in enumerate(self.variables)}
@@ -386,7 +402,7 @@ class _Loop:
             if ("cotangent", k) not in stacks:
                 continue
             if k in probe.operand_states:
-                operands = kept.states[probe.operand_states[k]][:time]
+                operands = kept.states[probe.operand_states[k]][:-1]
             else:
                 operands = stacks["operand", k]
             index = where[id(entry.variable)]
@@ -406,7 +422,7 @@ class _Loop:
         d_memory = [
             None if d is None else tf.cast(d, leaf.dtype) for d, leaf in zip(d_memory, memory)
         ]
-        return [*d_projected, *d_initial, *d_weights, *d_memory, None, None]
+        return [*d_projected, *d_initial, *d_weights, *d_memory, None, None, None]
 
 
 @dataclasses.dataclass
@@ -473,13 +489,14 @@ def _once_differentiable(leaf: tf.Tensor) -> tf.Tensor:
     return identity(leaf)
 
 
-def _time(projected: Any) -> int | tf.Tensor:
-    leaf = tf.nest.flatten(projected)[0]
-    return tf.shape(leaf)[0] if leaf.shape[0] is None else leaf.shape[0]
-
-
 def _at(nest: Any, t: tf.Tensor) -> Any:
     return tf.nest.map_structure(lambda stack: stack[t], nest)
+
+
+def _at_least_one(stack: tf.Tensor) -> tf.Tensor:
+    """The stack, with one more element where it has none: a loop that never runs still has to compile."""
+    missing = tf.maximum(1 - tf.shape(stack)[0], 0)
+    return tf.pad(stack, [[0, missing]] + [[0, 0]] * (stack.shape.rank - 1))
 
 
 def _zeros_at(nest: Any) -> Any:
@@ -501,19 +518,15 @@ def _choose(real: tf.Tensor, new: tf.Tensor | None, old: tf.Tensor | None) -> tf
 
 
 def _array(element: tf.Tensor, time: int | tf.Tensor, extra: int = 0) -> tf.TensorArray:
-    """An array over time. Where `time` may turn out to be 0, it still has one element, so that it can be stacked."""
+    """An array over time. Where `time` may turn out to be 0, it still has an element, so that it can be stacked."""
     dynamic = tf.is_tensor(time)
     array = tf.TensorArray(
         element.dtype,
-        size=tf.maximum(time + extra, 1) if dynamic else time + extra,
+        size=(tf.maximum(time, 1) if dynamic else time) + extra,
         element_shape=element.shape,
         clear_after_read=False,
     )
     return array.write(0, tf.zeros_like(element)) if dynamic else array
-
-
-def _stack(array: tf.TensorArray, time: int | tf.Tensor) -> tf.Tensor:
-    return array.stack()[:time] if tf.is_tensor(time) else array.stack()
 
 
 def _is_float(leaf: Any) -> bool:

@@ -33,7 +33,7 @@ CELLS = {
 }
 
 
-def make_cell(name: str, units: int, **kwargs) -> Cell:
+def make_cell(name: str, /, units: int, **kwargs) -> Cell:
     """Makes a cell by its short name, or by the class name of a registered cell.
 
     Arguments:

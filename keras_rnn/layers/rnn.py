@@ -118,12 +118,6 @@ class FusedRNN(keras.layers.RNN):
         memory_mask=None,
         training=False,
     ):
-        if sequences.shape[1] == 0:  # one masked step stands for none
-            sequences = tf.pad(sequences, [[0, 0], [0, 1]] + [[0, 0]] * (sequences.shape.rank - 2))
-            mask = tf.zeros(tf.shape(sequences)[:2], tf.bool)
-            none = True
-        else:
-            none = False
         x = _swap(sequences)
         if mask is not None:
             mask = _swap(ops.cast(mask, "bool"))
@@ -138,9 +132,6 @@ class FusedRNN(keras.layers.RNN):
             last_states.append(scanned.states)
             extras.append({name: _swap(extra) for name, extra in scanned.extras.items()})
         outputs = self._outputs(x, mask)
-        if none:
-            outputs = outputs[:, :0] if self.return_sequences else outputs
-            extras = [{name: extra[:, :0] for name, extra in part.items()} for part in extras]
 
         if self.stateful:
             for variable, state in zip(tf.nest.flatten(self.states), tf.nest.flatten(last_states)):
@@ -209,7 +200,7 @@ class FusedRNN(keras.layers.RNN):
         if mask is None:
             if self.return_sequences:
                 return _swap(x)
-            return x[-1] if x.shape[0] is not None else tf.reduce_sum(x[-1:], axis=0)
+            return x[-1] if x.shape[0] else tf.reduce_sum(x[-1:], axis=0)
         time = tf.range(tf.shape(mask)[0])[:, None]
         first = tf.reduce_min(tf.where(mask, time, tf.int32.max), axis=0)
         shown = mask if self.zero_output_for_mask else time >= first
