@@ -285,7 +285,9 @@ class _Rows:
             return self._ragged(number, fields, width)
         fields = self._split(line)
         if fields is not None and len(fields) == width:
-            return fields
+            if not self._opens_a_field_of_lines(fields, width):
+                return fields
+            return self._joined(line, width) or fields
         plain = line.split(self.delimiter)
         if self.natural and len(plain) == width:
             return plain
@@ -297,6 +299,17 @@ class _Rows:
         if self.natural:
             return self._ragged(number, plain, width)
         return InputError("the quote that opens a field here is never closed", self.name, number)
+
+    def _opens_a_field_of_lines(self, fields: list[str], width: int) -> bool:
+        """Whether a row that is whole as it stands goes on: TSV, last field, and no row after."""
+        if not self.natural or not fields[-1].startswith('"'):
+            return False
+        following = self._next()
+        if following is None:
+            return False
+        self.waiting.appendleft(following)
+        line = following[1]
+        return isinstance(line, str) and len(line.split(self.delimiter)) != width
 
     def _may_go_on(self, line: str) -> bool:
         return any(field.startswith('"') for field in line.split(self.delimiter))
@@ -442,7 +455,7 @@ def _dataset_records(
         import tensorflow_datasets
     except ImportError:
         raise InputError(
-            "needs tensorflow-datasets; install it with: pip install 'keras-rnn[datasets]'", source
+            "needs tensorflow-datasets; install it with: pip install 'keras-rnn[tfds]'", source
         ) from None
     name, _, split = source.removeprefix(_files.DATASET_PREFIX).partition(":")
     try:

@@ -257,7 +257,8 @@ def write_table(path: str | os.PathLike, records: Iterable[Mapping[str, object]]
     line after each record). The file appears when it is whole.
 
     Raises:
-        InputError: another suffix, a full disk, records with different fields.
+        InputError: another suffix, a full disk, records with different fields, a line end in
+            a value of a `.tsv` file (where a quote is natural text and cannot hold it for sure).
     """
     path = os.fspath(path)
     if suffix(path) not in (".csv", ".tsv", ".jsonl", ".conll") or path.endswith(".gz"):
@@ -287,6 +288,8 @@ def _row(values: Sequence[str], kind: str) -> str:
     delimiter = "\t" if kind == ".tsv" else ","
     fields = []
     for value in values:
+        if kind == ".tsv" and ("\n" in value or "\r" in value):
+            raise InputError("a .tsv file holds no line ends; .csv and .jsonl do")
         if any(sign in value for sign in (delimiter, '"', "\n", "\r")) or value != value.strip():
             value = '"' + value.replace('"', '""') + '"'
         fields.append(value)
