@@ -14,7 +14,9 @@ MASKS = ("none", "right", "left", "holes", "empty rows")
 
 
 def values(*shape, seed=0, scale=1.0):
-    return np.random.default_rng(seed).normal(size=shape, scale=scale)
+    """Random normal numbers, rounded so that every precision holds them exactly."""
+    drawn = np.random.default_rng(seed).normal(size=shape, scale=scale)
+    return np.clip(np.round(drawn * 64), -255, 255) / 64
 
 
 def make_mask(name: str, batch: int, time: int, seed: int = 0) -> np.ndarray | None:
@@ -61,8 +63,7 @@ def build_randomly(cell, features: int, seed: int = 0):
     for number, weight in enumerate(cell.weights):
         drawn = values(*weight.shape, seed=1000 * seed + number, scale=0.5)
         centre = 1.0 if weight.name.endswith("gain") else 0.0
-        # Rounded to float32, so that a copy of the cell in any precision holds the same numbers.
-        weight.assign((centre + drawn).astype("float32"))
+        weight.assign(centre + drawn)
 
 
 def stock(cell, **options):
