@@ -41,7 +41,7 @@ from keras_rnn import pictures
 keras.utils.set_random_seed(1)
 tf.get_logger().setLevel("ERROR")  # Many small models: each compiles anew, which TensorFlow minds.
 
-# The tests run this notebook with shorter trainings.
+# The tests run this notebook with shorter trainings, too short for compilation to pay.
 FAST = bool(os.environ.get("NOTEBOOK_FAST"))
 
 # %% [markdown]
@@ -179,7 +179,7 @@ def tagger(read):
     model.compile(
         keras.optimizers.Adam(0.01),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=True,
+        jit_compile=not FAST,
     )
     model.fit(
         train_ids,
@@ -360,7 +360,7 @@ for name, layer in layers.items():
     model.compile(
         keras.optimizers.Adam(3e-3, global_clipnorm=1.0),
         keras.losses.BinaryCrossentropy(from_logits=True),
-        jit_compile=True,
+        jit_compile=not FAST,
     )
     model.fit(train_x, train_y, batch_size=64, epochs=1, verbose=0)
     accuracy[name] = np.mean((model.predict(test_x, verbose=0)[:, 0] > 0) == test_y)
@@ -408,7 +408,7 @@ classifier = keras.Model(ids, score)
 classifier.compile(
     keras.optimizers.Adam(0.01),
     keras.losses.BinaryCrossentropy(from_logits=True),
-    jit_compile=True,
+    jit_compile=not FAST,
 )
 classifier.fit(train_ids, about_person, batch_size=50, epochs=2 if FAST else 5, verbose=0)
 right = (classifier.predict(test_ids, verbose=0)[:, 0] > 0) == test_person
