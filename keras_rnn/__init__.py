@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 # Public name -> module. All of them are flat in this package.
 _MODULES = {
     "keras_rnn.attention": (
+        "Attention",
         "AttentionPooling",
         "BahdanauAttention",
         "LuongAttention",
@@ -36,6 +37,16 @@ _MODULES = {
     "keras_rnn.checks": ("check_cell",),
     "keras_rnn.conversion": ("from_keras", "to_keras"),
     "keras_rnn.layers": ("GRU", "LSTM", "FusedRNN"),
+    "keras_rnn.pictures": (
+        "alignment_html",
+        "attention_html",
+        "document_attention_html",
+        "draw_alignment",
+        "draw_attention",
+        "draw_gates",
+        "draw_transitions",
+        "to_pixels",
+    ),
     "keras_rnn.scan": ("scan",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -26,12 +26,13 @@ def check_cell(cell: Cell, reference: Callable[..., Any] | None = None, memory: 
     """Checks that a cell computes the same in the fused loop as step by step, and that it can be saved.
 
     Compared, in float32, uncompiled and under XLA: outputs, last states and the gradients of inputs, initial states and
-    every weight, for four mask patterns; then saving and loading, a step of training, and bfloat16. What differs is printed.
+    every weight, for four mask patterns; then saving and loading, a step of training, and bfloat16. What differs is
+    printed.
 
     Arguments:
         cell: the cell. A copy of it, made through its `get_config`, is checked.
-        reference: `reference(x, states, weights) -> states`, one time step in NumPy: x [batch, features], a list of states
-            and a dict of weights by name, all float64. Compared with what the cell computes without a mask.
+        reference: `reference(x, states, weights) -> states`, one time step in NumPy: x [batch, features], a list of
+            states and a dict of weights by name, all float64. Compared with what the cell computes without a mask.
         memory: what an attending cell sees at each step, with 3 rows.
 
     Returns:

@@ -108,6 +108,57 @@ def scan(
     return scanned
 
 
+def scan_in_chunks(
+    run: Callable[..., Scanned],
+    inputs: Any,
+    states: Sequence[tf.Tensor],
+    weights: Sequence[tuple[keras.Variable, tf.Tensor]],
+    every: int | tf.Tensor,
+    *,
+    mask: tf.Tensor | None = None,
+    memory: Any = None,
+) -> Scanned:
+    """Runs a scan in chunks and keeps only the states between them: backward computes each chunk again.
+
+    It is a scan whose step is itself a scan, so it needs no gradient of its own.
+
+    Args:
+        run: `run(inputs, states, mask, memory) -> Scanned`, the scan of one chunk, with whatever goes before it. It
+            must draw no noise, for it runs again in backward.
+        inputs: nest of tensors [time, batch, ...].
+        states, weights, mask, memory: as in `scan`.
+        every: time steps in a chunk.
+    """
+    first = tf.nest.flatten(inputs)[0]
+    time = _length(first)
+    chunks = -(-time // every)
+    if mask is None:  # the last chunk is filled up with steps that carry the states
+        mask = tf.ones(tf.shape(first)[:2], tf.bool)
+
+    def cut(stack):
+        filler = [[0, chunks * every - time]] + [[0, 0]] * (stack.shape.rank - 1)
+        return tf.reshape(tf.pad(stack, filler), [chunks, every, *_shape(stack)[1:]])
+
+    def step(projected, states, dot, memory):
+        inputs, mask = projected
+        scanned = run(inputs, states, mask, memory)
+        return scanned.states, {"outputs of the chunk": scanned.outputs, **scanned.extras}
+
+    scanned = scan(
+        step,
+        tf.nest.map_structure(cut, (inputs, mask)),
+        states,
+        weights,
+        memory=memory,
+        extras=True,
+    )
+    extras = {
+        name: tf.reshape(stack, [chunks * every, *_shape(stack)[2:]])[:time]
+        for name, stack in scanned.extras.items()
+    }
+    return Scanned(extras.pop("outputs of the chunk"), scanned.states, extras)
+
+
 @dataclasses.dataclass
 class _Arguments:
     """The tensors that a scan depends on. TensorFlow's custom gradient wants them as one flat list without None."""
@@ -134,7 +185,7 @@ class _Arguments:
 
 @dataclasses.dataclass
 class _Kept:
-    """What forward leaves: stacks over time of the states (the initial one first), of the products and of the extras."""
+    """What forward leaves: stacks over time of the states (the initial one first), of products and of extras."""
 
     states: State
     last_states: State
@@ -360,8 +411,10 @@ class _Loop:
             "projected": dict(enumerate(tf.nest.flatten(projected))),
             "state": dict(enumerate(states)),
             "weight": trainable,
-            "memory": {k: leaf for k, leaf in memory.items() if _is_float(leaf)},
+            "memory": memory,
         }
+        for kind in ("projected", "memory"):
+            sources[kind] = {k: leaf for k, leaf in sources[kind].items() if _is_float(leaf)}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
             new_states, extras = self.run_step(given, projected, states, dot)
@@ -487,6 +540,18 @@ def _once_differentiable(leaf: tf.Tensor) -> tf.Tensor:
         return tf.identity(leaf), gradient
 
     return identity(leaf)
+
+
+def _length(stack: tf.Tensor) -> int | tf.Tensor:
+    return tf.shape(stack)[0] if stack.shape[0] is None else stack.shape[0]
+
+
+def _shape(stack: tf.Tensor) -> list[int | tf.Tensor]:
+    """The shape, as integers where they are known."""
+    return [
+        dynamic if static is None else static
+        for dynamic, static in zip(tf.unstack(tf.shape(stack)), stack.shape)
+    ]
 
 
 def _at(nest: Any, t: tf.Tensor) -> Any:

@@ -25,17 +25,17 @@ class Cell(keras.layers.Layer, RecurrentDropout):
     `states[0]` is the output. `extras` is a dict of named tensors of the step, gates for example. `step` is pure;
     `project` treats each time step alone and may draw noise.
 
-    `keras_rnn.FusedRNN(cell)` runs a cell in one compiled loop with an efficient gradient; `keras.layers.RNN(cell)` runs
-    the same equations step by step.
+    `keras_rnn.FusedRNN(cell)` runs a cell in one compiled loop with an efficient gradient; `keras.layers.RNN(cell)`
+    runs the same equations step by step.
 
     Attributes that a subclass sets in `__init__`:
         state_size: the size of the state after the batch axis, an integer or a tuple; or a list, one entry a state.
         output_size: the size of the output; by default that of the first state.
 
     Arguments:
-        recurrent_dropout: rate at which the operands of the recurrent products are dropped in training, with one mask for
-            the whole sequence (Gal and Ghahramani 2016). It reaches each `dot` in `step` whose operand is as wide as the
-            output.
+        recurrent_dropout: rate at which the operands of the recurrent products are dropped in training, with one mask
+            for the whole sequence (Gal and Ghahramani 2016). It reaches each `dot` in `step` whose operand is as wide
+            as the output.
         seed: integer seed of all the noise that the cell draws.
         **kwargs: those of `keras.layers.Layer`: `name`, `dtype`, `trainable`.
 

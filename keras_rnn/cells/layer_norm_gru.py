@@ -20,7 +20,8 @@ class LayerNormGRUCell(StandardCell, Norms):
         c̃   = tanh(x_c + Γ_r * r_c)                  one recurrent product, so the reset gate comes after it
         c   = Γ_u * c̃ + (1 - Γ_u) * c_prev
 
-    Each LN is over all its columns. The state is [c], which is the output. Extras: `gamma_u`, `gamma_r`, `c_tilde`.
+    Each LN is over all its columns, as in the LSTM; Ba et al. normalise the products of the gates and of the candidate
+    apart. The state is [c], which is the output. Extras: `gamma_u`, `gamma_r`, `c_tilde`.
 
     Weights, in blocks u, r, c:
         kernel: [features, 3 · units]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,31 +14,35 @@ from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.gru import GRUCell
 from keras_rnn.cells.lstm import LSTMCell
 from keras_rnn.cells.standard import register
-from keras_rnn.scan import product, scan
+from keras_rnn.scan import product, scan, scan_in_chunks
 
 
 @register
 class FusedRNN(keras.layers.RNN):
     """Runs a cell over time in one compiled loop, with an efficient gradient.
 
-    Outputs and gradients are those of `keras.layers.RNN(cell)`; masks, states, `go_backwards`, saving, mixed precision and
-    `keras.layers.Bidirectional` work as there. A masked step carries the states. Its output repeats the last real one and
-    is 0 before a row's first real step; with `zero_output_for_mask` it is 0 at every masked step.
+    Outputs and gradients are those of `keras.layers.RNN(cell)`; masks, states, `go_backwards`, saving, mixed precision
+    and `keras.layers.Bidirectional` work as there. A masked step carries the states. Its output repeats the last real
+    one and is 0 before a row's first real step; with `zero_output_for_mask` it is 0 at every masked step.
 
     Arguments:
         cell: a `Cell`, or a list of them: a stack, which runs one loop a layer.
         return_sequences: whether to give the output of every time step, [batch, time, units], or of the last one.
         return_state: whether to give the last states too.
-        go_backwards: whether to read the time steps from the last to the first. Outputs stand in the order of processing.
+        go_backwards: whether to read the time steps from the last to the first. Outputs stand in the order of
+            processing.
         stateful: whether each batch starts from the last states of the one before.
         zero_output_for_mask: whether the output is 0 at masked steps.
-        return_extras: whether to give, last, the extras of every time step (gates, attention weights): a dict of tensors
-            [batch, time, ...], 0 at masked steps; of a stack, a list of such dicts.
+        return_extras: whether to give, last, the extras of every time step (gates, attention weights): a dict of
+            tensors [batch, time, ...], 0 at masked steps; of a stack, a list of such dicts.
+        rematerialize: the number of time steps between two states that are kept for backward, which computes what is
+            between them again: less memory for long sequences, more time. True takes the square root of the time, with
+            which the memory grows as that root, too. None keeps all.
         **kwargs: those of `keras.layers.Layer`. `dtype` is that of the cell.
 
     Called with `(sequences, initial_state=None, mask=None, memory=None, memory_mask=None)`: sequences
-    [batch, time, features], mask bool[batch, time], memory a nest of tensors [batch, ...] that an attending cell sees at
-    every step.
+    [batch, time, features], mask bool[batch, time], memory a nest of tensors [batch, ...] that an attending cell sees
+    at every step.
 
     Attributes:
         fused: True.
@@ -67,6 +72,7 @@ class FusedRNN(keras.layers.RNN):
         stateful: bool = False,
         zero_output_for_mask: bool = False,
         return_extras: bool = False,
+        rematerialize: int | bool | None = None,
         **kwargs,
     ):
         cells = list(cell) if isinstance(cell, (list, tuple)) else [cell]
@@ -90,6 +96,7 @@ class FusedRNN(keras.layers.RNN):
             **kwargs,
         )
         self.return_extras = return_extras
+        self.rematerialize = rematerialize
         for part in cells:
             if part.compute_dtype != self.compute_dtype:
                 raise ValueError(
@@ -157,7 +164,7 @@ class FusedRNN(keras.layers.RNN):
         if initial_state is None:
             initial_state = self.get_initial_state(batch_size=tf.shape(sequences)[0])
         leaves = [
-            ops.convert_to_tensor(leaf, dtype=self.compute_dtype)
+            tf.convert_to_tensor(ops.convert_to_tensor(leaf, dtype=self.compute_dtype))
             for leaf in tf.nest.flatten(initial_state)
         ]
         counts = [len(cell.state_sizes) for cell in self.cells]
@@ -176,23 +183,46 @@ class FusedRNN(keras.layers.RNN):
 
     def _scan(self, cell: Cell, x, states, mask, memory, memory_mask, training):
         """Projects all time steps at once, then runs the loop. `x` is time-major."""
-        # The projection treats each time step alone, so all of them can stand in the batch: nothing is transposed.
-        time, batch = (n if s is None else s for n, s in zip(tf.unstack(tf.shape(x)[:2]), x.shape))
-        rows = tf.reshape(x, [time * batch, 1, *x.shape[2:]])
-        projected = tf.nest.map_structure(
-            lambda leaf: tf.reshape(leaf, [time, batch, *leaf.shape[2:]]),
-            cell.project(rows, product, training=training),
-        )
-        prepared = None if memory is None else cell.prepare_memory(memory, memory_mask)
-        return scan(
-            cell.step,
-            projected,
+        operand_mask = cell.operand_mask(states[0], training)
+        memory = None if memory is None else cell.prepare_memory(memory, memory_mask)
+
+        def project(x):
+            return _project(cell, x, training)
+
+        def run(projected, states, mask, memory):
+            return scan(
+                cell.step,
+                projected,
+                states,
+                [(weight, tf.convert_to_tensor(weight.value)) for weight in cell.weights],
+                mask=mask,
+                memory=memory[0],
+                operand_mask=memory[1],
+                extras=self.return_extras,
+            )
+
+        everything = (memory, operand_mask)
+        if not self.rematerialize:
+            return run(project(x), states, mask, everything)
+        every = self.rematerialize
+        if every is True:
+            time = x.shape[0]
+            every = (
+                tf.cast(tf.math.ceil(tf.sqrt(tf.cast(tf.shape(x)[0], tf.float32))), tf.int32)
+                if time is None
+                else max(1, math.isqrt(time))
+            )
+        draws = training and len(cell.variables) > len(cell.weights)  # it has the state of a seed
+        if draws:  # what backward computes again must not draw again
+            x = project(x)
+        return scan_in_chunks(
+            run if draws else lambda x, *rest: run(project(x), *rest),
+            x,
             states,
             [(weight, tf.convert_to_tensor(weight.value)) for weight in cell.weights],
+            every,
             mask=mask,
-            memory=prepared,
-            operand_mask=cell.operand_mask(states[0], training),
-            extras=self.return_extras,
+            memory=everything,
         )
 
     def _outputs(self, x: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
@@ -243,7 +273,21 @@ class FusedRNN(keras.layers.RNN):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["unroll"]
-        return {**config, "return_extras": self.return_extras}
+        return {
+            **config,
+            "return_extras": self.return_extras,
+            "rematerialize": self.rematerialize,
+        }
+
+
+def _project(cell: Cell, x: tf.Tensor, training: bool) -> Any:
+    """The projection of all time steps. It treats each alone, so they can stand in the batch, untransposed."""
+    time, batch = (n if s is None else s for n, s in zip(tf.unstack(tf.shape(x)[:2]), x.shape))
+    rows = tf.reshape(x, [time * batch, 1, *x.shape[2:]])
+    return tf.nest.map_structure(
+        lambda leaf: tf.reshape(leaf, [time, batch, *leaf.shape[2:]]),
+        cell.project(rows, product, training=training),
+    )
 
 
 def _swap(x: tf.Tensor) -> tf.Tensor:
@@ -258,6 +302,7 @@ LAYER_ARGUMENTS = (
     "stateful",
     "zero_output_for_mask",
     "return_extras",
+    "rematerialize",
     "name",
     "trainable",
     "activity_regularizer",
