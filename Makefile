@@ -33,7 +33,8 @@ format: .venv/.test
 
 notebooks: .venv/.test
 	@for notebook in notebooks/*.py; do \
-	  .venv/bin/jupytext --quiet --to ipynb --execute "$$notebook" || exit 1; \
+	  .venv/bin/jupytext --quiet --to ipynb "$$notebook" \
+	    && .venv/bin/jupyter execute --inplace "$${notebook%.py}.ipynb" || exit 1; \
 	done
 
 bench: .venv/.run

@@ -34,6 +34,7 @@ _MODULES = {
     ),
     "keras_rnn.cells.activations": ("sigmoid", "tanh"),
     "keras_rnn.cells.layer_norm": ("layer_norm",),
+    "keras_rnn.cells.standard": ("StandardCell",),
     "keras_rnn.checks": ("check_cell",),
     "keras_rnn.conversion": ("from_keras", "to_keras"),
     "keras_rnn.layers": ("GRU", "LSTM", "FusedRNN"),
