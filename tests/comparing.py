@@ -77,8 +77,8 @@ def named_weights(cell) -> dict[str, np.ndarray]:
 
 
 def state_shapes(layer, batch: int) -> list[tuple[int, ...]]:
-    sizes = tf.nest.flatten([getattr(cell, "state_sizes", None) for cell in cells_of(layer)])
-    return [(batch, size) for size in sizes]
+    sizes = [size for cell in cells_of(layer) for size in cell.state_sizes]
+    return [(batch, size) if isinstance(size, int) else (batch, *size) for size in sizes]
 
 
 def cells_of(layer):
@@ -183,8 +183,8 @@ def differentiate(
 
 def structure_of_states(layer):
     """The nest that a layer wants its states in: a list, and for a stack a list of lists."""
-    sizes = layer.state_size
-    return sizes if isinstance(sizes, list) else [sizes]
+    states = [[None] * len(cell.state_sizes) for cell in cells_of(layer)]
+    return states if isinstance(layer.cell, keras.layers.StackedRNNCells) else states[0]
 
 
 def assert_equal(actual: Result, expected: Result, rtol=1e-10, atol=1e-12):
