@@ -14,7 +14,7 @@ from pipelines.errors import InputError
 from pipelines.store import ExampleStore
 
 # Candidate boundaries for the search of buckets; the search is quadratic in it.
-_CANDIDATES = 384
+_CANDIDATES = 1024
 _PREFETCHED = 4
 
 
@@ -22,7 +22,7 @@ def choose_buckets(lengths: np.ndarray, max_shapes: int = 6) -> np.ndarray:
     """Chooses at most `max_shapes` padded lengths with the least padding.
 
     Every example goes to the first bucket that holds it in every column. With one column the
-    choice is the best there is (over at most 384 candidate lengths, for longer tails); with more
+    choice is the best there is (over at most 1024 candidate lengths, for longer tails); with more
     it is the best chain of quantiles.
 
     Args:

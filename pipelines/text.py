@@ -407,26 +407,29 @@ class SentencePieceTokenizer(Tokenizer):
     kind = "sentencepiece"
 
     def __init__(self, model: bytes, lower: bool = False):
-        text = _tensorflow_text()
         self._model = model
-        pieces = text.SentencepieceTokenizer(model=model, out_type=tf.int32)
+        pieces = self._pieces(tf.int32)
         strings = pieces.id_to_string(tf.range(pieces.vocab_size()))
         super().__init__([token.decode("utf-8") for token in strings.numpy()], lower)
-        self._pieces = pieces
-        self._piece_strings = text.SentencepieceTokenizer(model=model, out_type=tf.string)
+
+    def _pieces(self, out_type: tf.DType):
+        # Made anew for each call: its resource belongs to a kernel that TensorFlow drops, with
+        # the resource, whenever a seed is set or a session is cleared.
+        return _tensorflow_text().SentencepieceTokenizer(model=self._model, out_type=out_type)
 
     def _lowered(self, texts: tf.Tensor) -> tf.Tensor:
         texts = tf.reshape(tf.convert_to_tensor(texts, tf.string), [-1])
         return tf.strings.lower(texts, encoding="utf-8") if self.lower else texts
 
     def _cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
-        return self._piece_strings.tokenize_with_offsets(self._lowered(texts))
+        pieces, starts, ends = self._pieces(tf.string).tokenize_with_offsets(self._lowered(texts))
+        return pieces, tf.cast(starts, tf.int32), tf.cast(ends, tf.int32)
 
     def encode(self, texts: tf.Tensor, start: bool = False, end: bool = False) -> tf.RaggedTensor:
-        return self._finish(self._pieces.tokenize(self._lowered(texts)), start, end)
+        return self._finish(self._pieces(tf.int32).tokenize(self._lowered(texts)), start, end)
 
     def _join(self, ids: tf.RaggedTensor) -> tf.Tensor:
-        return self._pieces.detokenize(ids)
+        return self._pieces(tf.int32).detokenize(ids)
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, lower: bool, min_count: int) -> Tokenizer:
