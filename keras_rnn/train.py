@@ -457,7 +457,9 @@ class Trainer:
             ("average", self.averages),
         ):
             for number, variable in enumerate(variables):
-                named[f"{group}/{number}/{getattr(variable, 'path', variable.name)}"] = variable
+                # Keras numbers the layers of a process, so that no longer name is the same in the next.
+                path = variable.path.rsplit("/", 1)[-1] if group == "model" else ""
+                named[f"{group}/{number}/{path}".rstrip("/")] = variable
         return named
 
     def save(self, better: bool, finished: str) -> None:
@@ -490,6 +492,8 @@ class Trainer:
                 if set(values.files) != set(variables):
                     raise pipelines.InputError("holds the weights of another model", path)
                 for name, variable in variables.items():
+                    if tuple(values[name].shape) != tuple(variable.shape):
+                        raise pipelines.InputError("holds the weights of another model", path)
                     variable.assign(values[name])
             with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
                 self.state = State(**json.load(file))

@@ -99,11 +99,14 @@ def changed_keys(old: Mapping[str, Value], new: Mapping[str, Value]) -> list[str
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """`; did you mean X?` for a mistyped name, or nothing where none is near."""
-    names = list(names)
-    found = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if not found:
-        found = [other for other in names if other.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
-    return f"; did you mean {found[0]}?" if found else ""
+    best, closeness = "", 0.5
+    for other in names:
+        # `text` is near to `data.text` as well.
+        for part in (other, other.rsplit(".", 1)[-1]):
+            ratio = difflib.SequenceMatcher(None, name, part).ratio()
+            if ratio > closeness:
+                best, closeness = other, ratio
+    return f"; did you mean {best}?" if best else ""
 
 
 def check(config: ml_collections.ConfigDict, keys: Keys) -> None:

@@ -76,7 +76,8 @@ class HierarchicalClassifier(keras.Model):
         pooling: arguments of `Pooling`, for both levels.
         dropout: share of the sentence vectors' and of the document vector's features dropped.
 
-    Call argument: a dict with `ids` int32 [batch, sentences, words], 0 = padding, and where fitting `real` bool [batch].
+    Call argument: a dict with `ids` int32 [batch, sentences, words], 0 = padding, and maybe
+    `real` bool [batch].
 
     Source: Yang et al. 2016, Hierarchical Attention Networks for Document Classification.
     """

@@ -17,7 +17,7 @@ import pipelines
 from keras_rnn import metrics, models
 from keras_rnn.tasks.features import TextFeatures
 from keras_rnn.tasks.inputs import format_of
-from keras_rnn.tasks.task import Batch, Server, Task
+from keras_rnn.tasks.task import Batch, Server, Task, known_cell
 
 LABELS_FILE = "vocabulary.labels.json"
 CALIBRATION_FILE = "calibration.json"
@@ -43,6 +43,7 @@ class Classification(Task):
         self.metric = "f1_macro" if config.class_weights == "balanced" else "accuracy"
         if self.multilabel:
             self.metric = "f1_micro" if config.class_weights == "none" else "f1_macro"
+        known_cell(config.cell)
         for name in ("characters", "hierarchical"):
             if config[name] and config.tokenizer != "words":
                 raise pipelines.InputError(

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 import pipelines
+from keras_rnn import cells, configs
 
 Batch = dict[str, tf.Tensor]
 Outputs = Any
@@ -144,7 +145,7 @@ class Task(abc.ABC):
         """Keras metrics to show of the training batches, beside the loss."""
         return {}
 
-    def update_metrics(
+    def update_metrics(  # noqa: B027 - nothing to update where there are no such metrics
         self, metrics: dict[str, keras.metrics.Metric], batch: Batch, outputs: Outputs
     ) -> None:
         """Adds a training batch to the metrics. Compiled with the step."""
@@ -185,3 +186,18 @@ class Task(abc.ABC):
     def pictures(self, server: Server, records: Sequence[pipelines.Record]) -> dict[str, Any]:
         """What TensorBoard shows of fixed dev examples: name to Markdown text or an image array."""
         return {}
+
+
+def known_cell(name: str) -> None:
+    """Raises an InputError for a cell that neither the house nor Keras's register knows."""
+    try:
+        cells.make_cell(name, 1)
+    except ValueError as error:
+        registered = (key.split(">")[-1] for key in keras.saving.get_custom_objects())
+        near = configs.nearest(name, (*cells.CELLS, *registered))
+        if name in cells.CELLS or "registered" not in str(error):
+            raise
+        raise pipelines.InputError(
+            f"--config.cell={name}: it must be one of {', '.join(cells.CELLS)}, or the name of a registered class "
+            f"of your own (--import=MODULE){near}"
+        ) from None

@@ -1,0 +1,66 @@
+"""Scores against the definitions, written out."""
+
+import numpy as np
+import pytest
+
+from keras_rnn import metrics
+
+
+def one_hot(numbers, labels):
+    return np.eye(labels, dtype=bool)[numbers]
+
+
+def test_scores_of_a_small_table():
+    counts = metrics.LabelCounts(["a", "b", "c"])
+    right = [0, 0, 0, 1, 1, 2]
+    given = [0, 0, 1, 1, 2, 1]
+    # In two parts, as batches come.
+    counts.update(one_hot(right[:2], 3), one_hot(given[:2], 3))
+    counts.update(one_hot(right[2:], 3), one_hot(given[2:], 3))
+    result = counts.result()
+    assert result["accuracy"] == pytest.approx(3 / 6)
+    assert result["f1_micro"] == pytest.approx(3 / 6)
+    assert result["by_label"]["a"] == pytest.approx(
+        {"precision": 1.0, "recall": 2 / 3, "f1": 0.8, "support": 3}
+    )
+    assert result["by_label"]["b"]["precision"] == pytest.approx(1 / 3)
+    assert result["by_label"]["c"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
+    assert result["f1_macro"] == pytest.approx((0.8 + 0.4 + 0.0) / 3)
+    assert result["examples"] == 6
+
+
+def test_a_label_that_never_occurs_is_left_out_of_the_macro_mean():
+    counts = metrics.LabelCounts(["a", "b", "never"])
+    counts.update(one_hot([0, 1], 3), one_hot([0, 1], 3))
+    assert counts.result()["f1_macro"] == 1.0
+
+
+def test_scores_are_those_of_scikit_learn():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    right, given = rng.random((2, 200, 5)) < 0.3
+    counts = metrics.LabelCounts(list("abcde"))
+    counts.update(right, given)
+    result = counts.result()
+    assert result["f1_macro"] == pytest.approx(sklearn.f1_score(right, given, average="macro"))
+    assert result["f1_micro"] == pytest.approx(sklearn.f1_score(right, given, average="micro"))
+    assert result["accuracy"] == pytest.approx(sklearn.accuracy_score(right, given))
+
+
+def test_negative_log_likelihood():
+    logits = np.array([[2.0, 0.0], [1000.0, -1000.0]])
+    right = one_hot([0, 1], 2)
+    got = metrics.negative_log_likelihood(logits, right, 2.0, multilabel=False)
+    assert got == pytest.approx([np.log1p(np.exp(-1.0)), 1000.0])
+    got = metrics.negative_log_likelihood(logits[:1], right[:1], 1.0, multilabel=True)
+    assert got == pytest.approx([(np.log1p(np.exp(-2.0)) + np.log(2.0)) / 2])
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 3.5])
+def test_temperature_is_found_again(temperature):
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(40000, 3)) * 2
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    drawn = (rng.random((len(logits), 1)) > probabilities.cumsum(1)).sum(1)
+    found = metrics.fit_temperature(logits * temperature, one_hot(drawn, 3), multilabel=False)
+    assert found == pytest.approx(temperature, rel=0.05)

@@ -1,0 +1,402 @@
+"""Training through the command: files, numbers, going on, refusing, ending."""
+
+import json
+import os
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import pipelines
+from keras_rnn import app, configs, train
+from keras_rnn.programs import Programs
+from keras_rnn.tasks import make_task
+from keras_rnn.workdir import Workdir
+from tests import small_data
+
+
+def command(workdir, *arguments, **settings) -> int:
+    return app.main(
+        [
+            "train",
+            "--task=classification",
+            f"--workdir={workdir}",
+            *arguments,
+            *small_data.overrides(**settings),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    return [
+        f"--train_data={small_data.write_tsv(folder / 'train.tsv', small_data.rows(200))}",
+        f"--dev_data={small_data.write_tsv(folder / 'dev.tsv', small_data.rows(50, seed=1))}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(files, tmp_path_factory):
+    """A finished run of three epochs."""
+    workdir = tmp_path_factory.mktemp("run") / "w"
+    assert command(workdir, *files) == 0
+    return workdir
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    return shutil.copytree(trained, tmp_path / "w")
+
+
+def state_of(workdir) -> dict:
+    folder = Workdir(workdir)
+    return folder.read("checkpoints", folder.index()["last"], "state.json")
+
+
+def weights_of(workdir, which="last") -> dict[str, np.ndarray]:
+    path = os.path.join(Workdir(workdir).checkpoint(which), "training.npz")
+    with np.load(path) as values:
+        return dict(values)
+
+
+def test_the_workdir_holds_what_others_rely_on(trained):
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["accuracy"] == 1.0
+    assert metrics["examples"] == 50
+    assert set(metrics["by_label"]) == {"bad", "good"}
+    facts = metrics["training"]
+    assert facts["epochs"] == 3
+    assert facts["steps"] == 3 * 13
+    assert facts["train_examples"] == 200
+    assert facts["programs"] == 2 + 1 + 2
+    config = json.loads((trained / "config.json").read_text())
+    assert config["task"] == "classification"
+    assert config["config"]["units"] == 8 and config["config"]["data.text"] == "text"
+    assert (trained / "vocabulary.txt").exists()
+    assert sorted(p.name for p in (trained / "tensorboard").iterdir()) == ["dev", "train"]
+    # Only the last and the best checkpoint are kept.
+    index = json.loads((trained / "checkpoints" / "index.json").read_text())
+    kept = {path.name for path in (trained / "checkpoints").iterdir()}
+    assert kept == {index["last"], index["best"], "index.json"}
+
+
+def test_tensorboard_has_scalars_and_attention(trained):
+    found = {}
+    for part in ("train", "dev"):
+        for path in (trained / "tensorboard" / part).iterdir():
+            for event in tf.compat.v1.train.summary_iterator(str(path)):
+                for value in event.summary.value:
+                    found.setdefault((part, value.tag), []).append((event.step, value.tensor))
+    for tag in ("loss", "accuracy", "learning_rate", "tokens_per_second", "gradient_norm"):
+        assert [step for step, _ in found["train", tag]] == [13, 26, 39]
+    assert [step for step, _ in found["dev", "accuracy"]] == [13, 26, 39]
+    assert tf.make_ndarray(found["train", "learning_rate"][0][1]) == pytest.approx(0.02)
+    text = tf.make_ndarray(found["dev", "attention/0"][-1][1]).item().decode()
+    words = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:]
+    assert words == small_data.rows(50, seed=1)[0]["text"].split()
+
+
+def test_start_and_end_lines(files, tmp_path, capsys):
+    assert command(tmp_path / "w", *files, epochs=1) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = captured.out.splitlines()
+    assert "CPU" in lines[0] and "float32" in lines[0] and "XLA off" in lines[0]
+    assert "200 training and 50 dev examples; nothing cut" in lines[0]
+    assert lines[2].startswith("epoch 1/1: loss 0.") and "tokens/s" in lines[2]
+    assert lines[-1] == f"tensorboard --logdir {tmp_path / 'w' / 'tensorboard'}"
+    assert "examples/s" in lines[-3] and "real tokens/s" in lines[-3]
+
+
+def test_a_finished_run_says_so_and_trains_no_further(copy, files, capsys):
+    before = (copy / "checkpoints" / "index.json").read_bytes()
+    assert command(copy, *files) == 0
+    assert "is finished: epochs=3 is reached" in capsys.readouterr().out
+    assert (copy / "checkpoints" / "index.json").read_bytes() == before
+
+
+def test_going_on_ends_where_one_training_would_have_ended(files, tmp_path, capsys):
+    """Three epochs at once, and one, then one and a half by max_steps, then the rest: the same bits."""
+    settings = {"word_dropout": 0.2, "dropout": 0.3, "average": 0.9}
+    assert command(tmp_path / "once", *files, epochs=3, **settings) == 0
+    assert command(tmp_path / "parts", *files, epochs=1, **settings) == 0
+    assert command(tmp_path / "parts", *files, epochs=3, max_steps=20, **settings) == 0
+    assert state_of(tmp_path / "parts")["batch"] == 7
+    assert command(tmp_path / "parts", *files, epochs=3, **settings) == 0
+    assert "going on after epoch 1, step 20" in capsys.readouterr().out
+    once, parts = weights_of(tmp_path / "once"), weights_of(tmp_path / "parts")
+    assert once.keys() == parts.keys()
+    assert any(name.startswith("optimizer/") for name in once)
+    assert any("seed" in name for name in once)
+    for name, value in once.items():
+        np.testing.assert_array_equal(value, parts[name], err_msg=name)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(files, tmp_path, trained):
+    assert command(tmp_path / "same", *files) == 0
+    assert command(tmp_path / "other", *files, seed=2) == 0
+    first = weights_of(trained)
+    for name, value in weights_of(tmp_path / "same").items():
+        np.testing.assert_array_equal(value, first[name], err_msg=name)
+    other = weights_of(tmp_path / "other")
+    name = next(name for name in first if "recurrent_kernel" in name)
+    assert not np.array_equal(first[name], other[name])
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        ({"units": 9}, "units=8 (now 9)"),
+        ({"data__text": "words"}, "data.text=text (now words)"),
+        ({"seed": 5, "dropout": 0.2}, "dropout=0.1 (now 0.2), seed=1 (now 5)"),
+    ],
+)
+def test_a_changed_key_is_refused_by_name(copy, files, change, expected, capsys):
+    assert command(copy, *files, **change) == 1
+    error = capsys.readouterr().err
+    assert expected in error and "epochs, max_steps, learning_rate" in error
+
+
+def test_other_data_is_refused(copy, files, capsys):
+    assert command(copy, files[0]) == 1
+    assert "--dev_data" in capsys.readouterr().err
+
+
+def test_a_changed_learning_rate_alone_goes_on_only_where_epochs_are_left(copy, files, capsys):
+    assert command(copy, *files, learning_rate=0.001) == 0
+    assert "raise --config.epochs" in capsys.readouterr().out
+    assert command(copy, *files, learning_rate=0.001, epochs=4) == 0
+    assert state_of(copy)["epoch"] == 4
+
+
+def test_early_stopping_and_the_best_checkpoint(files, tmp_path):
+    workdir = tmp_path / "w"
+    assert command(workdir, *files, epochs=30, patience=2) == 0
+    metrics = Workdir(workdir).read("metrics.json")
+    facts = metrics["training"]
+    assert facts["finished"] == "2 epochs brought no better dev accuracy"
+    assert facts["epochs"] == facts["best_epoch"] + 2 < 30
+    index = Workdir(workdir).index()
+    assert index["best"] == f"step-{facts['best_step']:08d}"
+    assert index["last"] == f"step-{facts['steps']:08d}"
+
+
+def test_a_loss_that_is_no_number_stops_the_run(files, tmp_path, capsys, monkeypatch):
+    workdir = tmp_path / "w"
+    assert command(workdir, *files, epochs=1) == 0
+    good = weights_of(workdir)
+    capsys.readouterr()
+    assert command(workdir, *files, epochs=3, learning_rate=1e38) == 1
+    error = capsys.readouterr().err
+    assert "step 1" in error and "step-00000013" in error and error.count("\n") == 1
+    for name, value in weights_of(workdir).items():
+        np.testing.assert_array_equal(value, good[name])
+
+
+def test_max_compilations(files, tmp_path, capsys):
+    assert command(tmp_path / "w", *files, max_compilations=2) == 1
+    assert "--config.max_compilations=2 is used up" in capsys.readouterr().err
+    assert command(tmp_path / "v", *files, max_compilations=5) == 0
+
+
+def test_xla_counts_its_programs(files, tmp_path, capsys):
+    assert command(tmp_path / "w", *files, jit_compile=True, max_shapes=1, epochs=2) == 0
+    out = capsys.readouterr().out
+    assert "XLA on" in out and "compiled 3 XLA programs in " in out
+
+
+def test_without_a_compiler_it_goes_on_and_says_so(files, tmp_path, capsys, monkeypatch):
+    real = tf.function
+
+    def function(f=None, **options):
+        if options.get("jit_compile"):
+            raise tf.errors.UnimplementedError(None, None, "no XLA for DEVICE\nmore")
+        return real(f, **options)
+
+    monkeypatch.setattr(tf, "function", function)
+    programs = Programs(jit_compile=True)
+    assert programs.fallback == "no XLA for DEVICE" and not programs.jit_compile
+
+
+def test_built_in_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        pipelines,
+        "language_identification",
+        lambda seed: tuple(small_data.rows(n, seed=n) for n in (60, 20, 10)),
+    )
+    assert command(tmp_path / "w", epochs=1) == 0
+    header, first = (tmp_path / "w" / "data" / "train.tsv").read_text().splitlines()[:2]
+    assert header == "text\tlabel"
+    assert first == "\t".join(small_data.rows(60, seed=60)[0].values())
+    assert Workdir(tmp_path / "w").read("metrics.json")["examples"] == 20
+
+
+def test_split_takes_a_tenth_of_each_stratum_by_a_seed():
+    strata = ["a"] * 100 + ["b"] * 50 + ["c"] * 10 + ["d"]
+    chosen = train.split(strata, seed=3)
+    counts = {s: int(chosen[np.array(strata) == s].sum()) for s in "abcd"}
+    assert counts == {"a": 10, "b": 5, "c": 1, "d": 0}
+    np.testing.assert_array_equal(chosen, train.split(strata, seed=3))
+    assert (chosen != train.split(strata, seed=4)).any()
+    # Many small strata share the tenth.
+    many = train.split([str(n // 3) for n in range(300)], seed=0)
+    assert many.sum() == 30
+    assert train.split(["a", "b"], seed=0).sum() == 1
+    assert train.split(["a"], seed=0).sum() == 0
+
+
+def test_a_dev_set_is_split_off_where_none_is_given(files, tmp_path):
+    assert command(tmp_path / "w", files[0], epochs=1) == 0
+    facts = Workdir(tmp_path / "w").read("metrics.json")
+    assert facts["examples"] == 20 and facts["training"]["train_examples"] == 180
+
+
+@pytest.mark.parametrize(
+    "kind, warmup, expected",
+    [
+        ("constant", 0, [1.0, 1.0, 1.0]),
+        ("constant", 4, [0.25, 1.0, 1.0]),
+        ("linear", 0, [1.0, 0.5, 0.0]),
+        ("cosine", 0, [1.0, 0.5, 0.0]),
+        ("inverse_sqrt", 4, [0.25, (4 / 51) ** 0.5, (4 / 101) ** 0.5]),
+    ],
+)
+def test_schedules(kind, warmup, expected):
+    schedule = train.Schedule(kind, 2.0, warmup, 100)
+    got = [float(schedule(step)) / 2 for step in (0, 50, 100)]
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+    assert float(again(50)) == float(schedule(50))
+
+
+def trainer_of(tmp_path, records, **settings):
+    """A trainer over a few records, nothing trained yet."""
+    keys = configs.task_keys("classification")
+    config = keys.config()
+    with config.unlocked():
+        config.update({**small_data.SETTINGS, **settings})
+    keras.utils.set_random_seed(config.seed)
+    task = make_task("classification", config)
+    folder = Workdir(tmp_path / "trainer")
+    folder.make()
+    path = small_data.write_tsv(tmp_path / "records.tsv", records)
+    data = train.prepare_data(task, folder, path, path, 0)
+    model = task.build_model()
+    return train.Trainer(task, model, folder, data, Programs(config.jit_compile))
+
+
+def test_every_weight_moves_and_fillers_weigh_nothing(tmp_path):
+    """Five rows in a batch of eight give the gradients of the five, also with a loss of the model's own."""
+    settings = {
+        "dropout": 0.0,
+        "pooling": "self_attention",
+        "attention_penalty": 0.5,
+        "max_shapes": 1,
+    }
+    records = small_data.rows(5)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    filled = trainer_of(tmp_path / "a", records, batch_size=8, **settings)
+    exact = trainer_of(tmp_path / "b", records, batch_size=5, **settings)
+    results = []
+    for trainer in (filled, exact):
+        (batch,) = trainer.train_batches.epoch(0)
+        before = [variable.numpy() for variable in trainer.variables]
+        gradients, weight, loss = trainer.gradient_step(batch)
+        norm = trainer.apply_step(gradients, weight)
+        after = [variable.numpy() for variable in trainer.variables]
+        assert all((a != b).any() for a, b in zip(before, after, strict=True))
+        scaled = [(gradient / weight).numpy() for gradient in gradients]
+        results.append((scaled, float(loss), float(norm), after, trainer))
+    for got, wanted in zip(results[0][0], results[1][0], strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-7)
+    assert results[0][1] == pytest.approx(results[1][1], rel=1e-5)
+    assert results[0][2] == pytest.approx(results[1][2], rel=1e-4)
+    assert int(filled.examples) == int(exact.examples) == 5
+    assert int(filled.tokens) == sum(len(record["text"].split()) for record in records)
+    assert float(filled.metrics["accuracy"].result()) == pytest.approx(
+        float(exact.metrics["accuracy"].result())
+    )
+
+
+def test_clipping_and_weight_decay_reach_the_optimizer(tmp_path):
+    trainer = trainer_of(
+        tmp_path, small_data.rows(8), optimizer="adamw", weight_decay=0.1, clip_norm=0.5
+    )
+    assert trainer.optimizer.global_clipnorm == 0.5
+    assert trainer.optimizer.weight_decay == 0.1
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_learns_and_keeps_float32_weights(precision, files, tmp_path):
+    assert command(tmp_path / "w", *files, precision=precision) == 0
+    assert Workdir(tmp_path / "w").read("metrics.json")["accuracy"] > 0.9
+    weights = weights_of(tmp_path / "w")
+    assert all(value.dtype != np.float16 for value in weights.values())
+    # The loss scale and its counter are part of what training goes on from.
+    optimizer = [name for name in weights if name.startswith("optimizer/")]
+    model = [name for name in weights if name.startswith("model/") and "seed" not in name]
+    assert len(optimizer) == 2 * len(model) + (1 if precision == "mixed_bfloat16" else 3)
+
+
+def test_a_cell_of_ones_own(files, tmp_path, monkeypatch, capsys):
+    (tmp_path / "leaky_cells.py").write_text(
+        """
+import keras
+import keras_rnn
+
+
+@keras.saving.register_keras_serializable(package="leaky")
+class LeakyCell(keras_rnn.Cell):
+    def __init__(self, units, **kwargs):
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
+        self.recurrent = self.add_weight(shape=(self.units, self.units), name="recurrent")
+
+    def project(self, x, dot, training=False):
+        return dot(x, self.kernel)
+
+    def step(self, projected, states, dot, memory=None):
+        (a_prev,) = states
+        return [0.7 * a_prev + 0.3 * keras.ops.tanh(projected + dot(a_prev, self.recurrent))], {}
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}
+"""
+    )
+    monkeypatch.chdir(tmp_path)
+    workdir = tmp_path / "w"
+    arguments = ["--import=leaky_cells", *files]
+    assert command(workdir, *arguments, cell="LeakyCell", epochs=2) == 0
+    assert any(name.endswith("/recurrent") for name in weights_of(workdir))
+    capsys.readouterr()
+    # The run remembers which module its cell comes from.
+    assert app.main(["evaluate", f"--workdir={workdir}"]) == 0
+    assert json.loads(capsys.readouterr().out)["examples"] == 50
+    assert command(tmp_path / "v", *files, cell="LeakyCel") == 1
+    assert "LeakyCel" in capsys.readouterr().err
+    assert command(tmp_path / "v", "--import=no_such_module", *files) == 1
+    assert "--import=no_such_module: there is no such module" in capsys.readouterr().err
+
+
+def test_keras_callbacks_run_in_the_loop(tmp_path):
+    trainer = trainer_of(tmp_path, small_data.rows(40), epochs=5)
+    seen = []
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+        def on_epoch_end(self, epoch, logs=None):
+            assert logs["dev_accuracy"] >= 0 and logs["loss"] > 0
+            self.model.stop_training = epoch == 1
+
+    assert trainer.run([Stop()]) == "a callback ended it"
+    assert trainer.state.epoch == 2
+    assert seen == [0, 1, 2] * 2
