@@ -37,7 +37,16 @@ _MODULES = {
     "keras_rnn.cells.standard": ("StandardCell",),
     "keras_rnn.checks": ("check_cell",),
     "keras_rnn.conversion": ("from_keras", "to_keras"),
-    "keras_rnn.layers": ("GRU", "LSTM", "FusedRNN"),
+    "keras_rnn.layers": (
+        "CRF",
+        "GRU",
+        "LSTM",
+        "FusedRNN",
+        "crf_decode",
+        "crf_log_likelihood",
+        "crf_marginals",
+        "tag_constraints",
+    ),
     "keras_rnn.pictures": (
         "alignment_html",
         "attention_html",

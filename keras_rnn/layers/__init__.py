@@ -1,5 +1,15 @@
-"""Layers: cells run over time."""
+"""Layers: cells run over time, and the conditional random field."""
 
+from keras_rnn.layers.crf import CRF, crf_decode, crf_log_likelihood, crf_marginals, tag_constraints
 from keras_rnn.layers.rnn import GRU, LSTM, FusedRNN
 
-__all__ = ["GRU", "LSTM", "FusedRNN"]
+__all__ = [
+    "CRF",
+    "GRU",
+    "LSTM",
+    "FusedRNN",
+    "crf_decode",
+    "crf_log_likelihood",
+    "crf_marginals",
+    "tag_constraints",
+]
