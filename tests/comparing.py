@@ -68,8 +68,10 @@ def build_randomly(cell, features: int, seed: int = 0):
 
 def stock(cell, **options):
     """The layer that ours is compared with."""
-    first = cell[0] if isinstance(cell, list) else cell
-    return keras.layers.RNN(cell, dtype=first.dtype_policy, **options)
+    dtype = cell[0].dtype_policy if isinstance(cell, list) else cell.dtype_policy
+    if isinstance(cell, list):
+        cell = keras.layers.StackedRNNCells(cell, dtype=dtype)
+    return keras.layers.RNN(cell, dtype=dtype, **options)
 
 
 def named_weights(cell) -> dict[str, np.ndarray]:
@@ -155,7 +157,8 @@ def differentiate(
         shapes, _ = compute(sources, given, None)
         cotangents = cotangents_for(shapes)
         if layer.stateful:
-            layer.reset_state()
+            for variable in tf.nest.flatten(layer.states):
+                variable.assign(tf.zeros_like(variable))
     cotangents = [tf.constant(cotangent) for cotangent in cotangents]
     if mode != "eager":
 

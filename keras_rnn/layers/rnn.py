@@ -151,6 +151,11 @@ class FusedRNN(keras.layers.RNN):
             result.append(extras if stack else extras[0])
         return tuple(result) if len(result) > 1 else outputs
 
+    def reset_state(self):
+        """Sets the kept states of a stateful layer to zero; Keras's own does so only without a stack."""
+        for variable in tf.nest.flatten(self.states or []):
+            variable.assign(ops.zeros_like(variable))
+
     def _first_states(self, sequences, initial_state) -> list[list[tf.Tensor]]:
         """The states to begin with, one list a cell."""
         if initial_state is None and self.stateful:
