@@ -63,6 +63,7 @@ def read_table(
     counts: collections.Counter | None = None,
     optional: Collection[str] = (),
     on_error: str = "raise",
+    json_lines: bool = False,
 ) -> Iterator[Record | InputError]:
     """Reads tables with a header, JSON lines and tensorflow-datasets, one record at a time.
 
@@ -82,6 +83,7 @@ def read_table(
         optional: fields that may lack their column (labels, when predicting).
         on_error: "raise", or "yield" to put an `InputError` in place of a bad row and go on.
             A bad file (missing, no such column, damaged gzip) always raises.
+        json_lines: one JSON object a line, whatever the suffix says: for standard input.
 
     Raises:
         InputError: with file and line.
@@ -99,7 +101,7 @@ def read_table(
     for file in _files.expand(files):
         if file.startswith(_files.DATASET_PREFIX):
             records = _dataset_records(file, columns, optional)
-        elif delimiter is None and _files.suffix(file) in _JSON:
+        elif json_lines or (delimiter is None and _files.suffix(file) in _JSON):
             records = _json_records(file, columns, optional, on_error)
         else:
             records = _table_records(file, columns, delimiter, optional, on_error)

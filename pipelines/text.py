@@ -170,8 +170,9 @@ class Tokenizer(tf.Module):
 
     def encode_stream(self, texts: Iterable[str], chunk: int = CHUNK) -> Iterator[np.ndarray]:
         """Encodes any number of strings, `chunk` at a time; yields int32[tokens] for each."""
+        encode = _in_graph(self.encode)
         for batch in in_chunks(texts, chunk):
-            ids = self.encode(tf.constant(batch, tf.string))
+            ids = encode(tf.constant(batch, tf.string))
             values, splits = ids.values.numpy(), ids.row_splits.numpy()
             for begin, stop in itertools.pairwise(splits):
                 yield values[begin:stop]
@@ -548,6 +549,12 @@ def load_tokenizer(directory: str | os.PathLike, name: str = "vocabulary") -> To
     return tokenizer
 
 
+def _in_graph(function):
+    # Ragged operations one by one cost four times what they cost together in a graph.
+    signature = [tf.TensorSpec([None], tf.string)]
+    return tf.function(function, input_signature=signature, autograph=False)
+
+
 def _require_tokens(tokenizer: Tokenizer) -> None:
     if tokenizer.size == len(SPECIAL_TOKENS):
         raise InputError("there is no token to make a vocabulary of: the texts are empty")
@@ -562,11 +569,14 @@ def _string_table(tokens: Sequence[str]) -> tf.lookup.StaticHashTable:
 
 
 def _count(cut, texts: Iterable[str], lower: bool) -> collections.Counter[str]:
+    def lowered(batch: tf.Tensor) -> tf.Tensor:
+        tokens = cut(batch).flat_values
+        return tf.strings.lower(tokens, encoding="utf-8") if lower else tokens
+
     counts: collections.Counter[bytes] = collections.Counter()
+    cut_in_graph = _in_graph(lowered)
     for batch in in_chunks(texts):
-        tokens = cut(tf.constant(batch, tf.string)).flat_values
-        if lower:
-            tokens = tf.strings.lower(tokens, encoding="utf-8")
+        tokens = cut_in_graph(tf.constant(batch, tf.string))
         counts.update(tokens.numpy().tolist())
         least = 1
         while len(counts) > _MOST_COUNTED:
