@@ -125,6 +125,10 @@ def _run(arguments: list[str]) -> int:
     from keras_rnn import start
 
     start.import_quietly()
+    import tensorflow as tf
+
+    # Its warnings speak to programmers: of retracing, of gradients of functions that are only asked.
+    tf.get_logger().setLevel("ERROR")
     return getattr(sys.modules[__name__], "_" + command)(values, overrides)
 
 

@@ -86,11 +86,22 @@ def negative_log_likelihood(
 def fit_temperature(logits: np.ndarray, right: np.ndarray, multilabel: bool) -> float:
     """The temperature from 0.05 to 20 under which held-out answers are likeliest (Guo et al. 2017).
 
-    The mean -log p is convex in 1 / temperature, so that a golden-section search finds its lowest point.
+    The right answer counts as right with probability (n + 1) / (n + 2) for n texts, as in Platt 1999, so that a few
+    texts without a mistake do not make the model certain of everything. The cost is convex in 1 / temperature, so
+    that a golden-section search finds its lowest point.
     """
+    doubt = 1.0 / (len(logits) + 2)
+    others = (~right).sum(axis=1, keepdims=True)
+    shares = np.where(right, 1.0 - doubt, doubt / np.maximum(others, 1))
 
     def cost(inverse):
-        return negative_log_likelihood(logits, right, 1 / inverse, multilabel).mean()
+        scaled = np.asarray(logits, np.float64) * inverse
+        if multilabel:
+            target = np.where(right, 1.0 - doubt, doubt)
+            return np.mean(np.logaddexp(0.0, scaled) - target * scaled)
+        scaled -= scaled.max(axis=1, keepdims=True)
+        log_probabilities = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+        return -np.mean((shares * log_probabilities).sum(axis=1))
 
     low, high = np.log(1 / 20), np.log(20.0)
     ratio = (np.sqrt(5) - 1) / 2

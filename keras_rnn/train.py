@@ -93,11 +93,32 @@ def split(strata: list[str], seed: int, share: float = DEV_SHARE) -> np.ndarray:
 
 
 def prepare_data(task: Task, workdir: Workdir, train_data: str, dev_data: str, seed: int) -> Data:
-    """Encodes the data into the workdir, or opens what an earlier call has encoded."""
-    facts = workdir.read("examples", "facts.json")
-    if facts is None:
+    """Encodes the data into the workdir, or opens what an earlier call has encoded.
+
+    A run that goes on keeps its vocabulary, also where a data file was touched since.
+    """
+    if not train_data:
+        files = workdir.read("data", "files.json")
+        if files is None:
+            os.makedirs(workdir.data, exist_ok=True)
+            files = task.built_in_data(workdir.data)
+            workdir.write(files, "data", "files.json")
+        train_data, dev_data = files["train"], files["dev"]
+    source = {
+        "files": [_fingerprint(files) for files in (train_data, dev_data)],
+        "config": configs.flatten(task.config),
+        "seed": seed,
+    }
+    for name in configs.config.CONTINUABLE:
+        source["config"].pop(name)
+    facts = workdir.read("examples", "facts.json", default={})
+    if workdir.exists():
+        task.load(workdir.path, calibrated=False)
+    if facts.get("source") != source:
         facts = _encode_data(task, workdir, train_data, dev_data, seed)
-    else:
+        facts["source"] = source
+        workdir.write(facts, "examples", "facts.json")
+    elif not workdir.exists():
         task.load(workdir.path, calibrated=False)
     fixed = [pipelines.Record(fields) for fields in facts["fixed"]]
     stores = [
@@ -106,16 +127,25 @@ def prepare_data(task: Task, workdir: Workdir, train_data: str, dev_data: str, s
     return Data(*stores, facts["cut"], fixed)
 
 
+def _fingerprint(files: str) -> list:
+    """Names, sizes and times of files: whether they are still what was encoded."""
+    if not files:
+        return []
+    found = []
+    for file in pipelines.expand(files):
+        if file == "-":
+            raise pipelines.InputError("standard input cannot be trained on: it is read twice")
+        if os.path.exists(file):
+            stat = os.stat(file)
+            found.append([os.path.abspath(file), stat.st_size, stat.st_mtime_ns])
+        else:
+            found.append([file])
+    return found
+
+
 def _encode_data(
     task: Task, workdir: Workdir, train_data: str, dev_data: str, seed: int
 ) -> dict[str, Any]:
-    if not train_data:
-        files = workdir.read("data", "files.json")
-        if files is None:
-            os.makedirs(workdir.data, exist_ok=True)
-            files = task.built_in_data(workdir.data)
-            workdir.write(files, "data", "files.json")
-        train_data, dev_data = files["train"], files["dev"]
     in_dev = None
     if not dev_data:
         in_dev = split([task.stratum(record) for record in task.read(train_data)], seed)
@@ -134,20 +164,21 @@ def _encode_data(
     fixed = []
 
     def dev_records() -> Iterator[pipelines.Record]:
-        for number, record in enumerate(task.read(dev_data or train_data, counts)):
+        # What was cut of a file is counted once.
+        records = task.read(dev_data, counts) if dev_data else task.read(train_data)
+        for number, record in enumerate(records):
             if in_dev is None or in_dev[number]:
                 if len(fixed) < task.config.pictures:
                     fixed.append(dict(record))
                 yield record
 
-    task.fit(train_records)
-    task.save(workdir.path)
+    if not workdir.exists():
+        task.fit(train_records)
+        task.save(workdir.path)
     for name, records in (("train", train_records(counts)), ("dev", dev_records())):
         folder = os.path.join(workdir.examples, name)
-        pipelines.write_store(folder, task.encode(records), task.columns)
-    facts = {"cut": dict(counts), "fixed": fixed}
-    workdir.write(facts, "examples", "facts.json")
-    return facts
+        pipelines.write_store(folder, task.encode(records, counts), task.columns)
+    return {"cut": dict(counts), "fixed": fixed}
 
 
 # The loop
@@ -716,8 +747,7 @@ def train(
         task = make_task(task_name, config)
         folder.make()
         data = prepare_data(task, folder, train_data, dev_data, config.seed)
-        folder.write(facts, "config.json")
-        return _train(task, folder, data, changed)
+        return _train(task, folder, data, changed, facts)
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -737,13 +767,17 @@ def _goes_on(folder: Workdir, config: ml_collections.ConfigDict, changed: list[s
     return False
 
 
-def _train(task: Task, folder: Workdir, data: Data, changed: list[str]) -> dict[str, Any]:
+def _train(
+    task: Task, folder: Workdir, data: Data, changed: list[str], facts: dict[str, Any]
+) -> dict[str, Any]:
     config = task.config
     programs = Programs(config.jit_compile, config.max_compilations)
     model = task.build_model()
     note = task.initialize(model)
     trainer = Trainer(task, model, folder, data, programs)
     resumed = trainer.restore()
+    # From here on this is a run: until now anything could still be wrong with what was given.
+    folder.write(facts, "config.json")
     if resumed and changed:
         # Whoever changed epochs or the learning rate wants to see what comes of it.
         trainer.state.epochs_without_better = 0
@@ -767,9 +801,6 @@ def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
     xla = "XLA on" if programs.jit_compile else "XLA off"
     parameters = trainer.model.count_params()
     cut = [f"{count:,} {reason}" for reason, count in trainer.data.cut.items()]
-    for name, count in trainer.train_batches.cut.items():
-        if count:
-            cut.append(f"{count:,} cut to {config.max_length} {name}")
     log(
         f"{task.name}: {device_name()}, {config.precision}, {xla}; {parameters:,} parameters; "
         f"{len(trainer.data.train):,} training and {len(trainer.data.dev):,} dev examples"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_rnn import app
+
 LABELS = ("bad", "good")
 SETTINGS = {
     "units": 8,
@@ -50,3 +52,22 @@ def overrides(**settings) -> list[str]:
     """`--config.K=V` for the small settings and what is given (`data__text` for `data.text`)."""
     settings = {**SETTINGS, **settings}
     return [f"--config.{name.replace('__', '.')}={value}" for name, value in settings.items()]
+
+
+def train_small(folder: Path, train: str = "", dev: str = "", **settings) -> Path:
+    """Trains a small classifier in `folder`/w; gives the workdir."""
+    train = train or write_tsv(folder / "train.tsv", rows(200))
+    dev = dev or write_tsv(folder / "dev.tsv", rows(50, seed=1))
+    workdir = folder / "w"
+    status = app.main(
+        [
+            "train",
+            "--task=classification",
+            f"--workdir={workdir}",
+            f"--train_data={train}",
+            f"--dev_data={dev}",
+            *overrides(**settings),
+        ]
+    )
+    assert status == 0
+    return workdir

@@ -64,7 +64,7 @@ class Classification(Task):
             pipelines.write_table(files[name], records)
         return files
 
-    def read(self, files, counts=None, answers=True, on_error="raise"):
+    def read(self, files, counts=None, answers=True, on_error="raise", json_lines=False):
         data = self.config.data
         return pipelines.read_table(
             files,
@@ -74,10 +74,11 @@ class Classification(Task):
             counts=counts,
             optional=() if answers else ("label",),
             on_error=on_error,
+            json_lines=json_lines,
         )
 
     def stratum(self, record):
-        return self.separator.join(self._labels_of(record)) if self.multilabel else record["label"]
+        return self.separator.join(self._labels_of(record))
 
     def _labels_of(self, record: pipelines.Record) -> list[str]:
         """The labels of a record, sorted, each once."""
@@ -142,10 +143,13 @@ class Classification(Task):
             label = pipelines.Column("float32", (len(self.labels),), scalar=True)
         return {**self.features.columns, "label": label}
 
-    def encode(self, records):
+    def encode(self, records, counts=None):
         number_of = {label: number for number, label in enumerate(self.labels)}
         for chunk in pipelines.in_chunks(records):
-            encoded = self.features.encode(tf.constant([record["text"] for record in chunk]))
+            texts = tf.constant([record["text"] for record in chunk])
+            encoded, cut = self.features.encode_and_count(texts)
+            if counts is not None and int(cut):
+                counts[f"cut to {self.config.max_length} tokens"] += int(cut)
             split = {name: _split(ragged) for name, ragged in encoded.items()}
             for place, record in enumerate(chunk):
                 numbers = []
@@ -312,8 +316,9 @@ class Classification(Task):
 
     def read_input(self, file, counts=None):
         data = self.config.data
-        if format_of(file, data.text, data.delimiter) != "lines":
-            return self.read(file, counts, answers=False, on_error="yield")
+        kind = format_of(file, data.text, data.delimiter)
+        if kind != "lines":
+            return self.read(file, counts, False, "yield", json_lines=kind == "jsonl")
         return pipelines.read_lines(
             file, max_bytes=self.config.max_bytes, counts=counts, on_error="yield", allow_empty=True
         )

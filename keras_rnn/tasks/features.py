@@ -98,23 +98,35 @@ class TextFeatures(tf.Module):
 
     def tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The tokens that are read of each text: string [batch, (time)], at least one, if an empty one."""
-        tokens = self.tokenizer.tokenize(self._read(texts))[:, : self.max_length]
+        return self._whole_tokens(texts)[:, : self.max_length]
+
+    def _whole_tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        tokens = self.tokenizer.tokenize(self._read(texts))
         empty = tf.cast(tokens.row_lengths() == 0, tf.int64)
         filling = tf.fill([tf.reduce_sum(empty)], "")
         return tf.concat([tokens, tf.RaggedTensor.from_row_lengths(filling, empty)], axis=1)
 
     def encode(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """The features of each text: `ids` [batch, (time)] and what else the columns name."""
+        return self.encode_and_count(texts)[0]
+
+    def encode_and_count(self, texts: tf.Tensor) -> tuple[dict[str, tf.RaggedTensor], tf.Tensor]:
+        """The features, and how many texts were longer than `max_length` tokens."""
         if not self.sentence_length and self.alphabet is None:
-            return {"ids": self.tokenizer.encode(self._read(texts))[:, : self.max_length]}
-        tokens = self.tokens(texts)
+            ids = self.tokenizer.encode(self._read(texts))
+            return {"ids": ids[:, : self.max_length]}, self._too_long(ids)
+        whole = self._whole_tokens(texts)
+        tokens = whole[:, : self.max_length]
         ids = self.tokenizer.encode_tokens(tokens)
         if self.sentence_length:
-            return {"ids": self._sentences(tokens, ids)}
+            return {"ids": self._sentences(tokens, ids)}, self._too_long(whole)
         characters = tf.strings.unicode_split(tokens.flat_values, "UTF-8")
         characters = self.alphabet.encode_tokens(characters[:, : self.word_length])
         dense = characters.to_tensor(shape=[None, self.word_length])
-        return {"ids": ids, "characters": tokens.with_flat_values(dense)}
+        return {"ids": ids, "characters": tokens.with_flat_values(dense)}, self._too_long(whole)
+
+    def _too_long(self, ragged: tf.RaggedTensor) -> tf.Tensor:
+        return tf.math.count_nonzero(ragged.row_lengths() > self.max_length)
 
     def _sentences(self, tokens: tf.RaggedTensor, ids: tf.RaggedTensor) -> tf.RaggedTensor:
         """ids [batch, (time)] -> [batch, (sentences), sentence_length]."""

@@ -109,8 +109,14 @@ class Task(abc.ABC):
         """What an encoded example holds."""
 
     @abc.abstractmethod
-    def encode(self, records: Iterable[pipelines.Record]) -> Iterator[Mapping[str, np.ndarray]]:
-        """Encodes records to examples, many at a time; raises InputError for an unknown label."""
+    def encode(
+        self, records: Iterable[pipelines.Record], counts: collections.Counter | None = None
+    ) -> Iterator[Mapping[str, np.ndarray]]:
+        """Encodes records to examples, many at a time, and counts what it cuts.
+
+        Raises:
+            InputError: for an unknown label.
+        """
 
     @abc.abstractmethod
     def batches(self, store: pipelines.ExampleStore, training: bool) -> pipelines.Batches:
