@@ -7,11 +7,11 @@ import platform
 
 import keras
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 import keras_rnn
 import pipelines
 from keras_rnn import configs
+from keras_rnn.scan import forward_only
 from keras_rnn.train import Run
 
 # What an export has beside the SavedModel's own files; it also marks a folder as one of ours.
@@ -42,10 +42,10 @@ def export(run: Run, output: str) -> None:
         level = logger.level
         logger.setLevel(logging.ERROR)
         try:
-            tf.saved_model.save(server, folder, signatures=server.signatures())
+            with forward_only():  # nobody differentiates an export
+                tf.saved_model.save(server, folder, signatures=server.signatures())
         finally:
             logger.setLevel(level)
-        _drop_custom_gradients(os.path.join(folder, "saved_model.pb"))
         extra = os.path.join(folder, ASSETS)
         os.makedirs(extra, exist_ok=True)
         versions = {
@@ -65,23 +65,6 @@ def export(run: Run, output: str) -> None:
             with open(os.path.join(extra, name), "w", encoding="utf-8") as file:
                 file.write(content)
     print(f"exported to {output}; try: saved_model_cli show --dir {output} --all", flush=True)
-
-
-def _drop_custom_gradients(path: str) -> None:
-    """Takes the mark of the fused scan's own gradient off the saved functions.
-
-    An export is not differentiated, and whoever loads it would get a warning for each mark.
-    """
-    saved = saved_model_pb2.SavedModel()
-    with open(path, "rb") as file:
-        saved.ParseFromString(file.read())
-    for graph in saved.meta_graphs:
-        library = graph.graph_def.library
-        for nodes in (graph.graph_def.node, *(function.node_def for function in library.function)):
-            for node in nodes:
-                node.attr.pop("_gradient_op_type", None)
-    with open(path, "wb") as file:
-        file.write(saved.SerializeToString(deterministic=True))
 
 
 def _replaceable(path: str) -> bool:

@@ -16,8 +16,10 @@ Everything here is time-major, [time, batch, ...]; the rest of the house is batc
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -40,6 +42,19 @@ class Scanned:
     outputs: tf.Tensor
     states: State
     extras: dict[str, tf.Tensor]
+
+
+_GRADIENTS = contextvars.ContextVar("gradients", default=True)
+
+
+@contextlib.contextmanager
+def forward_only() -> Iterator[None]:
+    """Scans that are traced inside keep nothing for backward and have no gradient: for serving."""
+    token = _GRADIENTS.set(False)
+    try:
+        yield
+    finally:
+        _GRADIENTS.reset(token)
 
 
 def scan(
@@ -83,11 +98,14 @@ def scan(
     loop = _Loop(step, variables, extras, length)
     template = [None if leaf is None else True for leaf in arguments.flatten()]
 
+    def forward(given):
+        kept = loop.forward(given)
+        return kept, (kept.states[0][1:], kept.last_states, kept.extras)
+
     @tf.custom_gradient
     def run(*tensors):
         given = arguments.replace(template, tensors)
-        kept = loop.forward(given)
-        results = (kept.states[0][1:], kept.last_states, kept.extras)
+        kept, results = forward(given)
 
         def gradient(*cotangents):
             gradients = loop.backward(given, kept, *tf.nest.pack_sequence_as(results, cotangents))
@@ -99,9 +117,12 @@ def scan(
 
         return tf.nest.flatten(results), gradient
 
-    flat = run(*[leaf for leaf in arguments.flatten() if leaf is not None])
-    # The structure of the extras is known only after the step was traced.
-    scanned = Scanned(*tf.nest.pack_sequence_as(loop.structure, flat))
+    if _GRADIENTS.get():
+        flat = run(*[leaf for leaf in arguments.flatten() if leaf is not None])
+        # The structure of the extras is known only after the step was traced.
+        scanned = Scanned(*tf.nest.pack_sequence_as(loop.structure, flat))
+    else:
+        scanned = Scanned(*forward(arguments)[1])
     if time is not None:
         scanned.outputs = scanned.outputs[:time]
         scanned.extras = {name: stack[:time] for name, stack in scanned.extras.items()}
@@ -298,7 +319,8 @@ class _Loop:
         _, extras = self.run_step(given, _zeros_at(given.projected), given.states, dot)
         state_arrays = [_array(state, time, extra=1) for state in given.states]
         state_arrays = [array.write(0, s) for array, s in zip(state_arrays, given.states)]
-        product_arrays = [_array(entry.result, time) for entry in dot.products]
+        keep = dot.products if _GRADIENTS.get() else []
+        product_arrays = [_array(entry.result, time) for entry in keep]
         extra_arrays = {name: _array(extra, time) for name, extra in extras.items()}
 
         def body(t, states, state_arrays, product_arrays, extra_arrays):
