@@ -21,6 +21,7 @@ def keys() -> list[Key]:
             "how the states of all words become one vector",
             choices=("attention", "self_attention", "max", "mean", "last"),
         ),
+        Key("skip", True, "pool each word's vector beside its state (not with pooling=last)"),
         Key("attention_units", 64, "size of the attention's hidden layer", minimum=1),
         Key("attention_rows", 4, "attentions side by side, for self_attention", minimum=1),
         Key(

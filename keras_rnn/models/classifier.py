@@ -54,7 +54,7 @@ class Classifier(keras.Model):
 
     def explain(self, features: dict, training: bool = False) -> tuple[Tensor, Tensor]:
         """Logits, and how much of a say each token had: float32 [batch, time]."""
-        h, mask = self.encoder(features, mask=_real_tokens(features), training=training)
+        h, mask = self.encoder(features, real=_real_tokens(features), training=training)
         pooled, weights = self.pooling(h, mask=mask, return_weights=True)
         return self.logits(self.dropout(pooled, training=training)), weights
 
@@ -118,7 +118,7 @@ class HierarchicalClassifier(keras.Model):
         mask = _real_tokens(features)
         # Each sentence is a row of its own: [batch · sentences, words].
         flat = {"ids": ops.reshape(features["ids"], (-1, words))}
-        h, flat_mask = self.encoder(flat, mask=ops.reshape(mask, (-1, words)), training=training)
+        h, flat_mask = self.encoder(flat, real=ops.reshape(mask, (-1, words)), training=training)
         pooled, word_weights = self.word_pooling(h, mask=flat_mask, return_weights=True)
         pooled = ops.reshape(pooled, (batch, sentences, pooled.shape[-1]))
         real = ops.any(mask, axis=-1)

@@ -102,9 +102,10 @@ class TextEncoder(keras.layers.Layer):
         alphabet_size: number of character ids; 0 = no characters.
         character_units: filters of the character convolution, for each of its widths.
         embedding_trainable: False keeps the token vectors as they were given.
+        skip: put each token's vector beside its state.
 
     Call arguments: `features`, a dict with `ids` int32 [batch, time] and, with characters, `characters` int32
-    [batch, time, word_length]; `mask` bool [batch, time], from the ids where it is not given; `training`.
+    [batch, time, word_length]; `real` bool [batch, time], from the ids where it is not given; `training`.
 
     Returns: states [batch, time, features] and the mask.
     """
@@ -119,6 +120,7 @@ class TextEncoder(keras.layers.Layer):
         alphabet_size: int = 0,
         character_units: int = 32,
         embedding_trainable: bool = True,
+        skip: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -131,6 +133,7 @@ class TextEncoder(keras.layers.Layer):
             "alphabet_size": alphabet_size,
             "character_units": character_units,
             "embedding_trainable": embedding_trainable,
+            "skip": skip,
         }
         self.supports_masking = True
         dtype = self.dtype_policy
@@ -150,7 +153,7 @@ class TextEncoder(keras.layers.Layer):
             self.width += self.characters.features
         self.embedding_dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
         self.stack = RecurrentStack(**stack, dtype=dtype, name="stack")
-        self.features = self.stack.features
+        self.features = self.stack.features + (self.width if skip else 0)
         self.seed_generator = keras.random.SeedGenerator() if word_dropout else None
 
     def build(self, features_shape):
@@ -161,10 +164,10 @@ class TextEncoder(keras.layers.Layer):
         self.embedding_dropout.build((*ids, self.width))
         self.stack.build((*ids, self.width))
 
-    def call(self, features: dict, mask: Tensor | None = None, training: bool = False):
+    def call(self, features: dict, real: Tensor | None = None, training: bool = False):
         ids = features["ids"]
-        if mask is None:
-            mask = ids != 0
+        # Not called `mask`: Keras fills an argument of that name by itself.
+        mask = ids != 0 if real is None else real
         if training and self.seed_generator is not None:
             draw = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
             dropped = (draw < self.config["word_dropout"]) & (ids != 0)
@@ -173,7 +176,10 @@ class TextEncoder(keras.layers.Layer):
         if self.characters is not None:
             x = ops.concatenate([x, self.characters(features["characters"])], axis=-1)
         x = self.embedding_dropout(x, training=training)
-        return self.stack(x, mask=mask, training=training), mask
+        h = self.stack(x, mask=mask, training=training)
+        if self.config["skip"]:
+            h = ops.concatenate([h, x], axis=-1)
+        return h, mask
 
     def get_config(self):
         return {**super().get_config(), **self.config}

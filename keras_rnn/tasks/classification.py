@@ -209,6 +209,7 @@ class Classification(Task):
             "word_dropout": config.word_dropout,
             "alphabet_size": self.features.alphabet.size if config.characters else 0,
             "character_units": config.character_units,
+            "skip": config.skip and config.pooling != "last",
             "embedding_trainable": config.vectors_trainable or not config.vectors,
         }
         if config.hierarchical:
