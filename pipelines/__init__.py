@@ -27,6 +27,7 @@ _HOMES = {
         "load_tokenizer",
         "train_tokenizer",
     ],
+    "schemes": ["SCHEMES", "detect_scheme"],
     "vectors": ["read_vectors"],
     "store": ["Column", "ExampleStore", "write_store"],
     "batching": ["Batches", "choose_buckets"],

@@ -19,6 +19,8 @@ from pipelines.errors import InputError
 STANDARD_INPUT = "-"
 DATASET_PREFIX = "tfds:"
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 # A physical line above this is no line of text; reading on would only fill the memory.
 LONGEST_LINE = 64 * 2**20
 
@@ -118,6 +120,17 @@ def numbered_lines(file: str, on_error: str = "raise") -> Iterator[tuple[int, st
     Raises:
         InputError: invalid UTF-8, a NUL byte, a line above `LONGEST_LINE`, another encoding.
     """
+    for number, line, _ in numbered_raw_lines(file, on_error):
+        yield number, line
+
+
+def numbered_raw_lines(
+    file: str, on_error: str = "raise"
+) -> Iterator[tuple[int, str | InputError, bytes]]:
+    """As `numbered_lines`, with the bytes of the line, byte-order mark and line end included.
+
+    Of a line above `LONGEST_LINE` only the beginning is kept.
+    """
     name = shown(file)
     with open_bytes(file) as stream:
         number = 0
@@ -129,17 +142,18 @@ def numbered_lines(file: str, on_error: str = "raise") -> Iterator[tuple[int, st
             line: str | InputError
             if number == 1:
                 _refuse_other_encodings(raw, name)
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
             if len(raw) > LONGEST_LINE:
-                while raw and not raw.endswith(b"\n"):
-                    raw = stream.readline(LONGEST_LINE)
+                rest = raw
+                while rest and not rest.endswith(b"\n"):
+                    rest = stream.readline(LONGEST_LINE)
                 limit = LONGEST_LINE // 2**20
                 line = InputError(f"the line is longer than {limit} MiB", name, number)
             else:
-                line = _decoded(raw, name, number)
+                text = raw.removeprefix(BYTE_ORDER_MARK) if number == 1 else raw
+                line = _decoded(text, name, number)
             if isinstance(line, InputError) and on_error == "raise":
                 raise line
-            yield number, line
+            yield number, line, raw
 
 
 def _refuse_other_encodings(head: bytes, name: str) -> None:
