@@ -39,6 +39,8 @@ _MODULES = {
     "keras_rnn.conversion": ("from_keras", "to_keras"),
     "keras_rnn.layers": (
         "CRF",
+        "CharacterConvolution",
+        "CharacterRNN",
         "GRU",
         "LSTM",
         "FusedRNN",

@@ -525,6 +525,32 @@ def train_tokenizer(
     return TOKENIZERS[kind].train(texts, size, lower, min_count)
 
 
+def tokenizer_of_counts(
+    kind: str,
+    counts: collections.Counter[str],
+    size: int,
+    lower: bool = False,
+    min_count: int = 1,
+) -> Tokenizer:
+    """A vocabulary of words or characters that are counted already, as tokens of tagged files are.
+
+    Args:
+        kind: words or characters.
+        counts: how often each token occurs, in the case in which it is to be looked up.
+        size, lower, min_count: as for `train_tokenizer`.
+
+    Raises:
+        InputError: no token is left.
+
+    Example:
+
+    >>> tokenizer = tokenizer_of_counts("words", collections.Counter(["to day", "a", "a"]), 9)
+    >>> tokenizer.tokens_list[4:]
+    ['a', 'to day']
+    """
+    return TOKENIZERS[kind]([*SPECIAL_TOKENS, *_most_frequent(counts, size, min_count)], lower)
+
+
 def load_tokenizer(directory: str | os.PathLike, name: str = "vocabulary") -> Tokenizer:
     """Reads what `Tokenizer.save` wrote.
 

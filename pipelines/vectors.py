@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -79,6 +79,43 @@ def read_vectors(file: str | os.PathLike, tokens: Sequence[str]) -> tuple[np.nda
     if vectors is None:
         raise InputError("holds no vectors", file)
     return vectors, found
+
+
+def vector_words(
+    file: str | os.PathLike, size: int, wanted: Collection[str] = ()
+) -> tuple[list[str], int]:
+    """The words of a file of vectors: the first `size`, and of the others those that are wanted.
+
+    Args:
+        file: as for `read_vectors`.
+        size: such files begin with the frequent words.
+        wanted: words to keep wherever they stand.
+
+    Returns:
+        the words, each once, in the file's order, and the dimension.
+
+    Raises:
+        InputError: the file holds no vectors; what is wrong within a row, `read_vectors` finds.
+    """
+    file = os.fspath(file)
+    words: dict[str, None] = {}
+    dimension = rows = 0
+    with open_bytes(file) as stream:
+        for number, line in enumerate(stream, start=1):
+            line = line.strip(b" \t\r\n")
+            if not line:
+                continue
+            if number == 1 and _HEADER.match(line):
+                dimension = int(line.split()[1])
+                continue
+            dimension = dimension or _dimension(line, file, number)
+            word = line.replace(b"\t", b" ").rsplit(b" ", dimension)[0].decode("utf-8", "replace")
+            rows += 1
+            if rows <= size or word in wanted:
+                words[word] = None
+    if not words:
+        raise InputError("holds no vectors", file)
+    return list(words), dimension
 
 
 def _dimension(line: bytes, file: str, number: int) -> int:

@@ -3,5 +3,6 @@
 from keras_rnn.models.classifier import Classifier, HierarchicalClassifier
 from keras_rnn.models.encoder import TextEncoder
 from keras_rnn.models.pooling import Pooling
+from keras_rnn.models.tagger import Tagger
 
-__all__ = ["Classifier", "HierarchicalClassifier", "Pooling", "TextEncoder"]
+__all__ = ["Classifier", "HierarchicalClassifier", "Pooling", "Tagger", "TextEncoder"]

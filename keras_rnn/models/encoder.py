@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_rnn.cells import make_cell
 from keras_rnn.layers import FusedRNN
+from keras_rnn.layers.characters import CHARACTER_LAYERS
 
 UNKNOWN = 1
 
@@ -100,12 +101,19 @@ class TextEncoder(keras.layers.Layer):
         dropout: share of the embeddings' features dropped, the same ones for all words of a text.
         word_dropout: share of the tokens that training replaces by the unknown one, so that its vector is learnt.
         alphabet_size: number of character ids; 0 = no characters.
-        character_units: filters of the character convolution, for each of its widths.
+        character_units: filters of the character convolution, for each of its widths; or units of the recurrence.
+        character_encoder: `cnn` or `rnn`.
         embedding_trainable: False keeps the token vectors as they were given.
         skip: put each token's vector beside its state.
+        vectors_size, vectors_dim: shape of a second table of token vectors, with a vocabulary of its own, as
+            pretrained ones have it; size 0 = none.
+        vectors_trainable: False keeps that table as it was given.
+        attributes_size, attributes, attribute_dim: number of attribute ids (0 = none), how many a token has, and the
+            size of the vector of each.
 
-    Call arguments: `features`, a dict with `ids` int32 [batch, time] and, with characters, `characters` int32
-    [batch, time, word_length]; `real` bool [batch, time], from the ids where it is not given; `training`.
+    Call arguments: `features`, a dict with `ids` int32 [batch, time] and, where they are wanted, `characters` int32
+    [batch, time, word_length], `vector_ids` int32 [batch, time], `attributes` int32 [batch, time, attributes];
+    `real` bool [batch, time], from the ids where it is not given; `training`.
 
     Returns: states [batch, time, features] and the mask.
     """
@@ -119,8 +127,15 @@ class TextEncoder(keras.layers.Layer):
         word_dropout: float = 0.0,
         alphabet_size: int = 0,
         character_units: int = 32,
+        character_encoder: str = "cnn",
         embedding_trainable: bool = True,
         skip: bool = False,
+        vectors_size: int = 0,
+        vectors_dim: int = 0,
+        vectors_trainable: bool = False,
+        attributes_size: int = 0,
+        attributes: int = 0,
+        attribute_dim: int = 16,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -132,8 +147,15 @@ class TextEncoder(keras.layers.Layer):
             "word_dropout": word_dropout,
             "alphabet_size": alphabet_size,
             "character_units": character_units,
+            "character_encoder": character_encoder,
             "embedding_trainable": embedding_trainable,
             "skip": skip,
+            "vectors_size": vectors_size,
+            "vectors_dim": vectors_dim,
+            "vectors_trainable": vectors_trainable,
+            "attributes_size": attributes_size,
+            "attributes": attributes,
+            "attribute_dim": attribute_dim,
         }
         self.supports_masking = True
         dtype = self.dtype_policy
@@ -147,10 +169,22 @@ class TextEncoder(keras.layers.Layer):
         self.characters = None
         self.width = embedding_dim
         if alphabet_size:
-            self.characters = CharacterConvolution(
+            self.characters = CHARACTER_LAYERS[character_encoder](
                 alphabet_size, character_units, dtype=dtype, name="characters"
             )
             self.width += self.characters.features
+        self.vectors = None
+        if vectors_size:
+            self.vectors = keras.layers.Embedding(
+                vectors_size, vectors_dim, trainable=vectors_trainable, dtype=dtype, name="vectors"
+            )
+            self.width += vectors_dim
+        self.attributes = None
+        if attributes_size:
+            self.attributes = keras.layers.Embedding(
+                attributes_size, attribute_dim, dtype=dtype, name="attributes"
+            )
+            self.width += attributes * attribute_dim
         self.embedding_dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
         self.stack = RecurrentStack(**stack, dtype=dtype, name="stack")
         self.features = self.stack.features + (self.width if skip else 0)
@@ -161,6 +195,10 @@ class TextEncoder(keras.layers.Layer):
         self.embedding.build(ids)
         if self.characters is not None:
             self.characters.build(features_shape["characters"])
+        if self.vectors is not None:
+            self.vectors.build(ids)
+        if self.attributes is not None:
+            self.attributes.build(features_shape["attributes"])
         self.embedding_dropout.build((*ids, self.width))
         self.stack.build((*ids, self.width))
 
@@ -172,75 +210,23 @@ class TextEncoder(keras.layers.Layer):
             draw = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
             dropped = (draw < self.config["word_dropout"]) & (ids != 0)
             ids = ops.where(dropped, UNKNOWN, ids)
-        x = self.embedding(ids)
-        if self.characters is not None:
-            x = ops.concatenate([x, self.characters(features["characters"])], axis=-1)
-        x = self.embedding_dropout(x, training=training)
+        x = self.embedding_dropout(self._vectors(ids, features, training), training=training)
         h = self.stack(x, mask=mask, training=training)
         if self.config["skip"]:
             h = ops.concatenate([h, x], axis=-1)
         return h, mask
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
-
-@keras.saving.register_keras_serializable(package="keras_rnn")
-class CharacterConvolution(keras.layers.Layer):
-    """A vector for each word from its characters: convolutions of several widths, the largest value of each.
-
-        v_k = max_t relu(W_k [e_t … e_{t+k-1}] + b_k),  k = 2, 3, 4
-
-    Weights: `embedding` [alphabet_size, embedding_dim]; for each width k a kernel [k, embedding_dim, units] and a bias.
-
-    Arguments:
-        alphabet_size: number of character ids, 0 is padding.
-        units: filters of each width.
-        embedding_dim: size of a character's vector.
-        widths: in characters.
-
-    Call argument: `ids` int32 [batch, time, characters]; gives [batch, time, units · number of widths]. A word with
-    no character gives zeros.
-
-    Source: Kim et al. 2016, Character-Aware Neural Language Models.
-    """
-
-    def __init__(
-        self,
-        alphabet_size: int,
-        units: int,
-        embedding_dim: int = 16,
-        widths: tuple[int, ...] = (2, 3, 4),
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.config = {
-            "alphabet_size": alphabet_size,
-            "units": units,
-            "embedding_dim": embedding_dim,
-            "widths": list(widths),
-        }
-        dtype = self.dtype_policy
-        self.embedding = keras.layers.Embedding(alphabet_size, embedding_dim, dtype=dtype)
-        self.convolutions = [
-            keras.layers.Conv1D(units, width, padding="same", activation="relu", dtype=dtype)
-            for width in widths
-        ]
-        self.features = units * len(widths)
-
-    def build(self, ids_shape):
-        self.embedding.build(ids_shape)
-        for convolution in self.convolutions:
-            convolution.build((None, ids_shape[-1], self.config["embedding_dim"]))
-
-    def call(self, ids: Tensor) -> Tensor:
-        shape = ops.shape(ids)
-        words = ops.reshape(ids, (-1, ids.shape[-1]))
-        real = ops.cast(words != 0, self.compute_dtype)[..., None]
-        x = self.embedding(words) * real
-        # The rectifier makes 0 the smallest value, so that padding never wins.
-        pooled = [ops.max(convolution(x) * real, axis=1) for convolution in self.convolutions]
-        return ops.reshape(ops.concatenate(pooled, axis=-1), (*shape[:-1], self.features))
+    def _vectors(self, ids: Tensor, features: dict, training: bool) -> Tensor:
+        """All that stands for each token, side by side: [batch, time, width]."""
+        parts = [self.embedding(ids)]
+        if self.characters is not None:
+            parts.append(self.characters(features["characters"], training=training))
+        if self.vectors is not None:
+            parts.append(self.vectors(features["vector_ids"]))
+        if self.attributes is not None:
+            each = self.attributes(features["attributes"])
+            parts.append(ops.reshape(each, (*ops.shape(ids), each.shape[-2] * each.shape[-1])))
+        return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
     def get_config(self):
         return {**super().get_config(), **self.config}

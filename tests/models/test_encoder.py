@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_rnn.models.encoder import CharacterConvolution, TextEncoder
+from keras_rnn import CharacterConvolution
+from keras_rnn.models.encoder import TextEncoder
 
 
 def encoder(**options):
@@ -17,9 +18,9 @@ def test_character_convolution_by_hand():
     ids = np.array([[[1, 2, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0]]])
     got = layer(ids).numpy()
     table = layer.embedding.embeddings.numpy()
-    kernel, bias = (weight.numpy() for weight in layer.convolutions[0].weights)
+    kernel, bias = layer.kernels[0].numpy(), layer.bias.numpy()
     for word, characters in enumerate(([1, 2], [3], [])):
-        vectors = np.concatenate([table[characters], np.zeros((5, 3))])
+        vectors = np.concatenate([np.zeros((1, 3)), table[characters], np.zeros((5, 3))])
         values = [
             np.maximum(vectors[t] @ kernel[0] + vectors[t + 1] @ kernel[1] + bias, 0)
             for t in range(len(characters))

@@ -1,0 +1,125 @@
+"""Taggers: a score of each tag for each token, and what a whole sequence of tags is worth."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_rnn.layers import CRF
+from keras_rnn.models.encoder import TextEncoder
+
+Tensor = Any
+
+
+@keras.saving.register_keras_serializable(package="keras_rnn")
+class IndependentTags(keras.layers.Dense):
+    """Tags that do not look at each other: a softmax at each position, with the methods of a `CRF`.
+
+        log p(y|x) = Σ_t log softmax(W h_t + b)[y_t]
+
+    Arguments:
+        tags: their number.
+    """
+
+    def __init__(self, tags: int, **kwargs):
+        kwargs.pop("units", None)
+        super().__init__(tags, **kwargs)
+        self.tags = tags
+
+    def log_likelihood(self, tags: Tensor, emissions: Tensor, mask: Tensor) -> tf.Tensor:
+        """log p(tags) of each row, [batch]; `tags` int[batch, time], or bool[batch, time, tags] as those permitted."""
+        log_probabilities = tf.nn.log_softmax(emissions)
+        tags = tf.convert_to_tensor(tags)
+        if tags.shape.rank == 3:
+            permitted = tf.where(tf.cast(tags, tf.bool), log_probabilities, -1e9)
+            each = tf.reduce_logsumexp(permitted, axis=2)
+        else:
+            each = tf.reduce_sum(tf.one_hot(tags, self.tags) * log_probabilities, axis=2)
+        return tf.reduce_sum(tf.where(mask, each, 0.0), axis=1)
+
+    def decode(self, emissions: Tensor, mask: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The likeliest tag of each position, 0 where masked, and the score of each row."""
+        best = tf.where(mask, tf.argmax(emissions, axis=2, output_type=tf.int32), 0)
+        scores = tf.where(mask, tf.reduce_max(emissions, axis=2), 0.0)
+        return best, tf.reduce_sum(scores, axis=1)
+
+    def marginals(self, emissions: Tensor, mask: Tensor) -> tf.Tensor:
+        """p(tag) at each position: float32 [batch, time, tags], 0 where masked."""
+        return tf.where(mask[:, :, None], tf.nn.softmax(emissions), 0.0)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["units"]
+        return {**config, "tags": self.tags}
+
+
+@keras.saving.register_keras_serializable(package="keras_rnn")
+class Tagger(keras.Model):
+    """Embeddings, recurrent layers, and a conditional random field or a softmax: emissions [batch, time, tags].
+
+        h = encoder(ids, …)      emission_t = W h_t + b
+
+    Arguments:
+        tags: number of tags.
+        encoder: arguments of `TextEncoder`.
+        crf: whether tags look at their neighbours.
+        constraints: as in `CRF`.
+        dropout: share of the states' features dropped, the same ones at every position.
+
+    Call argument: a dict as `TextEncoder` takes it; `real` bool [batch], where it is given, says which rows are no
+    fillers. `log_likelihood`, `decode` and `marginals` are those of the last layer, `output_layer`.
+
+    Source: Lample et al. 2016; Ma and Hovy 2016.
+
+    Example:
+
+    >>> import numpy as np
+    >>> tagger = Tagger(3, encoder={"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 5}})
+    >>> features = {"ids": np.array([[2, 3, 0]])}
+    >>> emissions = tagger(features)
+    >>> tags, scores = tagger.output_layer.decode(emissions, tagger.mask(features))
+    >>> tags.shape.as_list()
+    [1, 3]
+    """
+
+    def __init__(
+        self,
+        tags: int,
+        encoder: dict,
+        crf: bool = True,
+        constraints: Any = None,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.config = {
+            "tags": tags,
+            "encoder": encoder,
+            "crf": crf,
+            "constraints": constraints,
+            "dropout": dropout,
+        }
+        dtype = self.dtype_policy
+        self.encoder = TextEncoder(**encoder, dtype=dtype, name="encoder")
+        self.dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        # Sums over long sequences want float32.
+        if crf:
+            self.output_layer = CRF(tags, constraints, dtype="float32", name="tags")
+        else:
+            self.output_layer = IndependentTags(tags, dtype="float32", name="tags")
+
+    def mask(self, features: dict) -> Tensor:
+        """Which tokens are real, bool [batch, time]; a filler row has none."""
+        mask = features["ids"] != 0
+        if "real" in features:
+            mask = mask & features["real"][:, None]
+        return mask
+
+    def call(self, features: dict, training: bool = False) -> Tensor:
+        h, _ = self.encoder(features, real=self.mask(features), training=training)
+        h = ops.cast(self.dropout(h, training=training), "float32")
+        return self.output_layer(h)
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}

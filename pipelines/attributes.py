@@ -1,0 +1,54 @@
+"""What the spelling of a word says about it, for words that no vocabulary holds: in graph."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+# The shape, and the last one, two and three characters.
+ATTRIBUTES = ("shape", "1", "2", "3")
+
+
+def word_attributes(tokens: tf.Tensor) -> tf.Tensor:
+    """The attributes of each token, as strings that name themselves.
+
+    The shape keeps the kind of each character (`X` upper case, `x` lower case, `c` letters without
+    case, `9` digits, other signs as they are), runs of one kind shortened: two for capitals, one
+    for the rest. The endings are lower-cased.
+
+    Args:
+        tokens: string[count], valid UTF-8.
+
+    Returns:
+        string[count, 4].
+
+    Example:
+
+    >>> word_attributes(["Walked", "USA-2"]).numpy().tolist()[0]
+    [b'shape Xx', b'1 d', b'2 ed', b'3 ked']
+    >>> word_attributes(["USA-2", "ఇంటికి"]).numpy()[:, 0].tolist()
+    [b'shape XX-9', b'shape c']
+    """
+    tokens = tf.reshape(tf.convert_to_tensor(tokens, tf.string), [-1])
+    shape = tokens
+    for pattern, sign in (
+        (r"\p{Ll}+", "x"),
+        (r"[\p{Lo}\p{Lm}\p{M}]+", "c"),
+        (r"[\p{Lu}\p{Lt}]", "X"),
+        ("XX+", "XX"),
+        (r"\p{N}+", "9"),
+    ):
+        shape = tf.strings.regex_replace(shape, pattern, sign)
+    lowered = tf.strings.lower(tokens, encoding="utf-8")
+    length = tf.strings.length(lowered, unit="UTF8_CHAR")
+    parts = [shape]
+    for size in (1, 2, 3):
+        parts.append(
+            tf.strings.substr(
+                lowered, tf.maximum(length - size, 0), tf.fill(tf.shape(length), size), "UTF8_CHAR"
+            )
+        )
+    named = [
+        tf.strings.join([tf.constant(name + " "), part])
+        for name, part in zip(ATTRIBUTES, parts, strict=True)
+    ]
+    return tf.stack(named, axis=1)
