@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -134,7 +135,7 @@ def scan_in_chunks(
     inputs: Any,
     states: Sequence[tf.Tensor],
     weights: Sequence[tuple[keras.Variable, tf.Tensor]],
-    every: int | tf.Tensor,
+    every: int | None = None,
     *,
     mask: tf.Tensor | None = None,
     memory: Any = None,
@@ -148,10 +149,12 @@ def scan_in_chunks(
             must draw no noise, for it runs again in backward.
         inputs: nest of tensors [time, batch, ...].
         states, weights, mask, memory: as in `scan`.
-        every: time steps in a chunk.
+        every: time steps in a chunk; by default the square root of the time.
     """
     first = tf.nest.flatten(inputs)[0]
     time = _length(first)
+    if every is None:
+        every = _square_root(time)
     chunks = -(-time // every)
     if mask is None:  # the last chunk is filled up with steps that carry the states
         mask = tf.ones(tf.shape(first)[:2], tf.bool)
@@ -566,6 +569,13 @@ def _once_differentiable(leaf: tf.Tensor) -> tf.Tensor:
 
 def _length(stack: tf.Tensor) -> int | tf.Tensor:
     return tf.shape(stack)[0] if stack.shape[0] is None else stack.shape[0]
+
+
+def _square_root(time: int | tf.Tensor) -> int | tf.Tensor:
+    """Rounded down, and at least 1."""
+    if isinstance(time, int):
+        return max(1, math.isqrt(time))
+    return tf.maximum(tf.cast(tf.sqrt(tf.cast(time, tf.float32)), tf.int32), 1)
 
 
 def _shape(stack: tf.Tensor) -> list[int | tf.Tensor]:

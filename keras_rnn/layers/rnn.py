@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -209,14 +208,6 @@ class FusedRNN(keras.layers.RNN):
         everything = (memory, operand_mask)
         if not self.rematerialize:
             return run(project(x), states, mask, everything)
-        every = self.rematerialize
-        if every is True:
-            time = x.shape[0]
-            every = (
-                tf.cast(tf.math.ceil(tf.sqrt(tf.cast(tf.shape(x)[0], tf.float32))), tf.int32)
-                if time is None
-                else max(1, math.isqrt(time))
-            )
         draws = training and len(cell.variables) > len(cell.weights)  # it has the state of a seed
         if draws:  # what backward computes again must not draw again
             x = project(x)
@@ -225,7 +216,7 @@ class FusedRNN(keras.layers.RNN):
             x,
             states,
             [(weight, tf.convert_to_tensor(weight.value)) for weight in cell.weights],
-            every,
+            None if self.rematerialize is True else self.rematerialize,
             mask=mask,
             memory=everything,
         )
