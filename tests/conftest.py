@@ -26,6 +26,19 @@ def same_start():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.fixture
+def forgets_registered_classes():
+    """Takes classes that a test registers with Keras for saving (all but ours) off the list again."""
+    import keras
+
+    registered = keras.saving.get_custom_objects()
+    before = set(registered)
+    yield
+    for name in set(registered) - before:
+        if not name.startswith("keras_rnn>"):
+            del registered[name]
+
+
 @pytest.fixture(autouse=True, scope="module")
 def empty_session():
     """Frees the graphs that a module's tests built, so that memory does not grow over the suite."""

@@ -20,7 +20,7 @@ def modules_with_examples() -> list[str]:
 
 
 @pytest.mark.parametrize("name", modules_with_examples())
-def test_examples(name, monkeypatch, tmp_path):
+def test_examples(name, monkeypatch, tmp_path, forgets_registered_classes):
     monkeypatch.chdir(tmp_path)  # An example may write files.
     result = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
     assert result.attempted > 0, f"{name} has >>> outside of docstrings that doctest finds"

@@ -1,6 +1,7 @@
 """What README.md tells a reader to type works: its commands in order, then its Python blocks."""
 
 import csv
+import os
 import re
 import shlex
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # So small that the commands take seconds; the reader's own run has the defaults.
-SMALL = ["--config.epochs=2", "--config.units=8", "--config.embedding_dim=8"]
+SMALL = ["--config.epochs=1", "--config.units=8", "--config.embedding_dim=8"]
 ROWS = [("a warm and funny film", "1"), ("dull , slow and far too long", "0")] * 20
 
 
@@ -63,8 +64,6 @@ def outputs(folder):
 
 
 def _environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
@@ -76,7 +75,7 @@ def test_commands(outputs):
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
-def test_python_block(number, folder, outputs, monkeypatch):
+def test_python_block(number, folder, outputs, monkeypatch, forgets_registered_classes):
     block = blocks("python")[number]
     monkeypatch.chdir(folder)
     if "saved_model.load" in block:

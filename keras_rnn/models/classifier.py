@@ -27,6 +27,7 @@ class Classifier(keras.Model):
     time, word_length]; `real` bool [batch], where it is given, says which rows are no fillers.
 
     Example:
+        >>> import numpy as np
         >>> classifier = Classifier(3, encoder={"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 5}})
         >>> classifier({"ids": np.array([[2, 3, 0]])}).shape.as_list()
         [1, 3]

@@ -35,6 +35,7 @@ class Pooling(keras.layers.Layer):
     between batch and time. A row without one real position gives zeros.
 
     Example:
+        >>> import numpy as np
         >>> h = np.array([[[1.0], [5.0], [9.0]]], "float32")
         >>> Pooling("max")(h, mask=np.array([[True, True, False]])).numpy().tolist()
         [[5.0]]
