@@ -89,7 +89,8 @@ def crf_marginals(
 ) -> tf.Tensor:
     """p(y_t = tag | emissions), float32[batch, time, tags]; 0 at masked positions.
 
-    The marginals are the gradient of log Z by the emissions, so the backward recursion is that of the scan.
+    From the forward recursion over the sequence and over its reverse:
+    p(y_t) = softmax(α_t + β_t - emission_t), where both α_t and β_t hold the emission of t.
 
     Arguments:
         emissions, transitions, start, end, mask: as in `crf_log_likelihood`.
@@ -99,11 +100,17 @@ def crf_marginals(
     [0.25, 0.25, 0.25, 0.25]
     """
     chain = _Chain(emissions, transitions, start, end, mask)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(chain.emissions)
-        partition = chain.log_partition(chain.emissions)
-    marginals = tape.gradient(partition, chain.emissions)
-    return tf.where(chain.mask[:, :, None], marginals, 0.0)
+    backwards = _Chain(
+        tf.reverse(chain.emissions, [1]),
+        tf.transpose(chain.transitions),
+        chain.end,
+        chain.start,
+        tf.reverse(chain.mask, [1]),
+    )
+    before, _ = chain.forward(chain.emissions)
+    after, _ = backwards.forward(backwards.emissions)
+    scores = before + tf.reverse(after, [1]) - chain.emissions
+    return tf.where(chain.mask[:, :, None], tf.nn.softmax(scores), 0.0)
 
 
 class _Chain:
@@ -141,7 +148,13 @@ class _Chain:
         return tf.where(self.real, score + ends, 0.0)
 
     def log_partition(self, emissions: tf.Tensor) -> tf.Tensor:
-        """log Z, [batch], by the forward recursion; the fused scan gives its gradient."""
+        """log Z, [batch]; the fused scan gives its gradient."""
+        _, last = self.forward(emissions)
+        partition = tf.reduce_logsumexp(last + self.end, axis=1)
+        return tf.where(self.real, partition, 0.0)
+
+    def forward(self, emissions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """α of every position, [batch, time, tags], and of the last real one, [batch, tags]."""
         zeros = tf.zeros([self.batch, self.tags])
 
         def step(emission, states, dot, memory):
@@ -157,8 +170,7 @@ class _Chain:
             mask=tf.transpose(self.mask),
             memory=(self.transitions, self.start),
         )
-        partition = tf.reduce_logsumexp(scanned.states[0] + self.end, axis=1)
-        return tf.where(self.real, partition, 0.0)
+        return tf.transpose(scanned.outputs, [1, 0, 2]), scanned.states[0]
 
     def best(self, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best sequences [batch, k, time] and their scores [batch, k]."""
