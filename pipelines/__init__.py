@@ -41,7 +41,7 @@ _HOMES = {
     "vectors": ["read_vectors", "vector_words"],
     "store": ["Column", "ExampleStore", "write_store"],
     "batching": ["Batches", "choose_buckets"],
-    "samples": ["language_identification", "teddy", "write_table"],
+    "samples": ["date_tags", "language_identification", "teddy", "transitions", "write_table"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -2,6 +2,8 @@
 
 (a) Which language is this? Dates, times, durations and lists in 48 languages, from the CLDR
 locale data that Babel carries. (b) English sentences whose ambiguous word a later word decides.
+(c) Sentences of dates, times and durations in those languages, each part tagged. (d) Sentences in
+which most words say nothing, so that the order of the tags must.
 """
 
 from __future__ import annotations
@@ -10,12 +12,17 @@ import collections
 import datetime
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.errors import InputError
 from pipelines.files import atomic_write, suffix
+
+if TYPE_CHECKING:
+    from babel import Locale
 
 # At least forty, of many scripts, and no two whose strings are mostly the same (Indonesian and
 # Malay, Bosnian and Croatian, Norwegian and Danish, Afrikaans and Dutch).
@@ -247,6 +254,221 @@ def teddy(seed: int = 0, pairs: int = 500) -> list[dict]:
             tags[len(beginning)] = tag
             records.append({"tokens": tokens, "tags": tags})
     return records
+
+
+# What a letter of a CLDR pattern stands for.
+_PARTS = {
+    **dict.fromkeys("yYu", "year"),
+    **dict.fromkeys("ML", "month"),
+    "d": "day",
+    **dict.fromkeys("Ece", "weekday"),
+    **dict.fromkeys("hHKk", "hour"),
+    "m": "minute",
+    "s": "second",
+    **dict.fromkeys("abB", "period"),
+    "G": "era",
+}
+
+# A piece of a sentence: its text, and the part it is of, if any.
+_Pieces = list[tuple[str, str]]
+
+
+def date_tags(
+    seed: int = 0, train: int = 60, dev: int = 8, test: int = 8
+) -> tuple[list[dict], list[dict], list[dict]]:
+    """Sentences of dates, times and durations in 48 languages, their parts tagged in BIO.
+
+    The parts are weekday, day, month, year, era, hour, minute, second, period (AM, PM) and
+    duration, and date or time where one token (16.06.92) holds several; names of countries stand
+    between them. Tokens are those of the `words` tokenizer, so
+    a model that is trained on them meets the same ones in raw text. Which number is the day and
+    which the month is a matter of the language and of the words around. No sentence stands in two
+    of the parts.
+
+    Args:
+        seed: another seed, other sentences.
+        train, dev, test: sentences of each language.
+
+    Returns:
+        train, dev, test: each in random order, {"tokens": [...], "tags": [...]}.
+
+    Example:
+
+    >>> train, dev, test = date_tags(train=2, dev=1, test=1)
+    >>> len(train), len(train[0]["tokens"]) == len(train[0]["tags"])
+    (96, True)
+    """
+    from babel import Locale
+
+    generator = np.random.default_rng(seed)
+    locales = {code: Locale.parse(code) for code in LANGUAGES}
+    territories = _named_everywhere([locale.territories for locale in locales.values()], (2,))
+    taken: set[str] = set()
+    parts: tuple[list[_Pieces], ...] = ([], [], [])
+    for locale in locales.values():
+        for part, wanted in zip(parts, (train, dev, test), strict=True):
+            own: list[_Pieces] = []
+            for _ in range(wanted * 20):
+                if len(own) == wanted:
+                    break
+                pieces = _dated_sentence(generator, locale, territories)
+                text = "".join(text for text, _ in pieces)
+                if text not in taken:
+                    taken.add(text)
+                    own.append(pieces)
+            if len(own) < wanted:
+                raise InputError(f"only {len(own)} sentences of {wanted} in {locale.language!r}")
+            part.extend(own)
+    tagged = [_tagged(part) for part in parts]
+    return tuple([part[i] for i in generator.permutation(len(part))] for part in tagged)
+
+
+def _dated_sentence(
+    generator: np.random.Generator, locale: Locale, territories: Sequence[str]
+) -> _Pieces:
+    """One to three facts, joined as the language joins a list."""
+    choices = (_dated, _timed, _dated_and_timed, _lasting, _lasting)
+    facts = [
+        choices[generator.integers(len(choices))](generator, locale)
+        for _ in range(generator.integers(1, 4))
+    ]
+    if len(facts) > 1 and generator.random() < 0.5:
+        name = locale.territories[territories[generator.integers(len(territories))]]
+        facts[generator.integers(len(facts))] = [(name, "")]
+    patterns = locale.list_patterns["standard"]
+    *earlier, joined = facts
+    for place, fact in reversed(list(enumerate(earlier))):
+        which = "end" if place == len(earlier) - 1 else "middle" if place else "start"
+        joined = _filled(patterns["2" if len(facts) == 2 else which], fact, joined)
+    return joined
+
+
+def _dated(generator: np.random.Generator, locale: Locale) -> _Pieces:
+    length = ("full", "long", "medium", "short")[generator.integers(4)]
+    return _written(locale.date_formats[length].pattern, generator, locale)
+
+
+def _timed(generator: np.random.Generator, locale: Locale) -> _Pieces:
+    length = ("short", "medium")[generator.integers(2)]
+    return _written(locale.time_formats[length].pattern, generator, locale)
+
+
+def _dated_and_timed(generator: np.random.Generator, locale: Locale) -> _Pieces:
+    length = ("full", "long", "medium", "short")[generator.integers(4)]
+    pattern = locale.datetime_formats[length].replace("'", "")
+    date = _written(locale.date_formats[length].pattern, generator, locale)
+    return _filled(pattern, _timed(generator, locale), date)
+
+
+def _lasting(generator: np.random.Generator, locale: Locale) -> _Pieces:
+    from babel.dates import format_timedelta
+
+    seconds, most = _UNITS[generator.integers(len(_UNITS))]
+    span = datetime.timedelta(seconds=seconds * int(generator.integers(1, most + 1)))
+    # Above 1, so that 24 hours are not yet a day.
+    return [(format_timedelta(span, threshold=1.2, locale=locale), "duration")]
+
+
+def _written(pattern: str, generator: np.random.Generator, locale: Locale) -> _Pieces:
+    """A moment by a CLDR pattern, field by field."""
+    from babel.dates import DateTimeFormat, tokenize_pattern
+
+    moment = _moment(generator) + datetime.timedelta(seconds=int(generator.integers(60)))
+    values = DateTimeFormat(moment, locale)
+    return [
+        (what, "") if kind == "chars" else (values[what[0] * what[1]], _PARTS.get(what[0], ""))
+        for kind, what in tokenize_pattern(pattern)
+    ]
+
+
+def _filled(pattern: str, first: _Pieces, second: _Pieces) -> _Pieces:
+    """The pieces in the places of {0} and {1}."""
+    pieces: _Pieces = []
+    for part in re.split(r"(\{[01]\})", pattern):
+        pieces.extend({"{0}": first, "{1}": second}.get(part, [(part, "")]))
+    return pieces
+
+
+def _tagged(sentences: Sequence[_Pieces]) -> list[dict]:
+    """Cuts sentences into tokens, each tagged as the part that it is of."""
+    from pipelines.text import split_words
+
+    texts = ["".join(text for text, _ in pieces) for pieces in sentences]
+    if not texts:
+        return []
+    tokens, starts, ends = (cut.to_list() for cut in split_words(texts))
+    records = []
+    for pieces, *row in zip(sentences, tokens, starts, ends, strict=True):
+        part_at = [place for place, (text, _) in enumerate(pieces) for _ in text.encode("utf-8")]
+        tags, before = [], None
+        for start, end in zip(*row[1:], strict=True):
+            places = sorted({p for p in part_at[start:end] if pieces[p][1]})
+            place = places[0] if places else None
+            if place is None:
+                tags.append("O")
+            else:
+                label = pieces[place][1]
+                if len(places) > 1:
+                    label = "date" if label in ("day", "month", "year") else "time"
+                tags.append(f"{'I' if place == before else 'B'}-{label}")
+            before = place
+        records.append({"tokens": [token.decode("utf-8") for token in row[0]], "tags": tags})
+    return records
+
+
+# The order in which the colours follow each other, round and round, and two words for each.
+_COLOURS = {
+    "red": ["ruby", "scarlet"],
+    "green": ["emerald", "olive"],
+    "white": ["ivory", "snowy"],
+    "blue": ["azure", "navy"],
+    "black": ["ebony", "coaly"],
+    "yellow": ["golden", "lemony"],
+    "brown": ["amber", "hazel"],
+    "grey": ["silver", "ashen"],
+    "pink": ["rosy", "salmon"],
+}
+_BEADS = ["bead", "pearl", "stone", "shell", "button", "ring"]
+
+
+def transitions(
+    seed: int = 0, train: int = 250, dev: int = 100, test: int = 200
+) -> tuple[list[dict], list[dict], list[dict]]:
+    """Strings of beads, to be tagged with their colours, of which the words name but one.
+
+    The colours follow each other in one fixed order, round and round, from any first one. One bead
+    of a string is called by its colour (*azure*, *navy*), all others by words that say nothing
+    (*bead*, *pearl*), so that only the transitions between tags decide. A CRF has a weight for each
+    of them; with softmax the encoder must learn to count round the order from the bead that it
+    knows, in both directions, for which the training sentences are few.
+
+    Args:
+        seed: another seed, other sentences.
+        train, dev, test: how many sentences.
+
+    Returns:
+        train, dev, test: {"tokens": [...], "tags": [...]}.
+
+    Example:
+
+    >>> train, dev, test = transitions(train=3, dev=1, test=1)
+    >>> record = train[0]
+    >>> named = [word not in ("bead", "pearl", "stone", "shell", "button", "ring")
+    ...          for word in record["tokens"]]
+    >>> sum(named)
+    1
+    """
+    generator = np.random.default_rng(seed)
+    colours = list(_COLOURS)
+    records = []
+    for _ in range(train + dev + test):
+        length, first = int(generator.integers(8, 25)), int(generator.integers(len(colours)))
+        tags = [colours[(first + place) % len(colours)] for place in range(length)]
+        tokens = [_BEADS[i] for i in generator.integers(len(_BEADS), size=length)]
+        named = int(generator.integers(length))
+        tokens[named] = _COLOURS[tags[named]][generator.integers(2)]
+        records.append({"tokens": tokens, "tags": tags})
+    return records[:train], records[train : train + dev], records[train + dev :]
 
 
 def write_table(path: str | os.PathLike, records: Iterable[Mapping[str, object]]) -> None:

@@ -7,10 +7,14 @@ import pytest
 
 from pipelines import (
     InputError,
+    date_tags,
     language_identification,
     read_table,
+    read_tagged,
     samples,
+    schemes,
     teddy,
+    transitions,
     write_table,
 )
 
@@ -95,3 +99,60 @@ def test_tables_that_cannot_be_written(tmp_path):
         with pytest.raises(InputError, match=said):
             write_table(tmp_path / name, records)
     assert [dict(r) for r in read_table(str(path), {"text": "text"})] == [{"text": "old"}]
+
+
+def test_date_tags():
+    parts = date_tags(seed=0, train=12, dev=3, test=3)
+    assert date_tags(seed=0, train=12, dev=3, test=3) == parts
+    assert date_tags(seed=1, train=12, dev=3, test=3) != parts
+    assert [len(part) for part in parts] == [48 * 12, 48 * 3, 48 * 3]
+    records = [record for part in parts for record in part]
+    texts = [" ".join(record["tokens"]) for record in records]
+    assert len(set(texts)) > 0.99 * len(texts)  # Blanks between tokens may make two texts one.
+    for record in records:
+        assert record["tokens"] and all(record["tokens"])
+        assert len(record["tokens"]) == len(record["tags"])
+        assert schemes.check(record["tags"], "BIO") == []
+    assert schemes.detect_scheme(record["tags"] for record in records) == "BIO"
+    labels = {tag[2:] for record in records for tag in record["tags"]} - {""}
+    assert labels == set(
+        "weekday day month year era hour minute second period duration date time".split()
+    )
+    values = collections.defaultdict(set)
+    for record in records:
+        for label, start, end in schemes.spans(record["tags"]):
+            values[label].add(" ".join(record["tokens"][start:end]))
+    assert values["month"] & {"January", "February", "March", "October", "December"}
+    assert values["month"] & {"janvier", "février", "mars", "juillet", "décembre"}
+    assert {"PM", "AM"} <= values["period"]
+    assert any(duration.endswith("Stunden") for duration in values["duration"])
+    western = [int(year) for year in values["year"] if year.isdecimal() and len(year) == 4]
+    assert western and min(western) >= 1980 and max(western) < 2600  # The Buddhist era counts on.
+    assert all(int(minute) < 60 for minute in values["minute"] if minute.isdecimal())
+
+
+def test_transitions():
+    """The tags go round in one order; one word of each sentence tells where it begins."""
+    parts = transitions(seed=0)
+    assert transitions(seed=0) == parts and transitions(seed=1) != parts
+    assert [len(part) for part in parts] == [250, 100, 200]
+    train = parts[0]
+    following = collections.defaultdict(set)
+    tags_of = collections.defaultdict(set)
+    for record in train:
+        for left, right in zip(record["tags"], record["tags"][1:]):
+            following[left].add(right)
+        for token, tag in zip(record["tokens"], record["tags"], strict=True):
+            tags_of[token].add(tag)
+    assert all(len(tags) == 1 for tags in following.values())
+    telling = {token for token, tags in tags_of.items() if len(tags) == 1}
+    silent = {token for token, tags in tags_of.items() if len(tags) == len(following) == 9}
+    assert telling | silent == set(tags_of)
+    for record in [record for part in parts for record in part]:
+        assert sum(token in telling for token in record["tokens"]) == 1
+
+
+def test_tagged_samples_as_files(tmp_path):
+    records = [*date_tags(train=1, dev=0, test=0)[0], *transitions(train=5)[0]]
+    write_table(tmp_path / "train.conll", records)
+    assert [dict(record) for record in read_tagged(tmp_path / "train.conll")] == records
