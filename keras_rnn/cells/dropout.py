@@ -49,7 +49,11 @@ class RecurrentDropout(DropoutRNNCell):
     def uniform(self, shape: tf.Tensor) -> tf.Tensor:
         """Fresh float32 numbers in [0, 1)."""
         seed = tf.cast(self.seed_generator.next(), tf.int32)
-        return tf.random.stateless_uniform(shape, seed, alg="philox")
+        bits = tf.random.stateless_uniform(
+            shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+        )
+        # Only the bits are the same with and without XLA: each makes floats of other bits of them.
+        return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2**-24
 
     def _create_dropout_mask(self, step_input: tf.Tensor, dropout_rate: float) -> tf.Tensor:
         return self.keep_mask(step_input, dropout_rate)
