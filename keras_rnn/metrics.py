@@ -117,3 +117,102 @@ def fit_temperature(logits: np.ndarray, right: np.ndarray, multilabel: bool) -> 
             right_end = low + ratio * (high - low)
             cost_right = cost(np.exp(right_end))
     return float(1 / np.exp((low + high) / 2))
+
+
+class TagCounts:
+    """Counts tags and spans of predicted sequences against the right ones.
+
+    `accuracy` is the share of right tags, `accuracy_unseen` that of tokens that the training data did not hold (None
+    where there are none). `precision`, `recall` and `f1` are those of spans, over all labels together; a span is
+    right if its label and both its ends are. Where tags spell no spans, each token counts as one.
+
+    Arguments:
+        tags: the names of the tags.
+
+    Attributes:
+        confusion: int64 [tags, tags], right tag by predicted tag.
+
+    Example:
+        >>> counts = TagCounts(["O", "B-X"])
+        >>> counts.update_tags(np.array([0, 1, 1]), np.array([0, 1, 0]), unseen=np.array([False, True, True]))
+        >>> counts.update_spans([("X", 1, 2), ("X", 2, 3)], [("X", 1, 2)])
+        >>> result = counts.result()
+        >>> result["accuracy_unseen"], result["precision"], result["recall"]
+        (0.5, 1.0, 0.5)
+    """
+
+    def __init__(self, tags: Sequence[str]):
+        self.tags = list(tags)
+        self.confusion = np.zeros((len(tags), len(tags)), np.int64)
+        self.unseen = np.zeros(2, np.int64)
+        self.spans = {}
+        self.sentences = 0
+
+    def update_tags(self, right: np.ndarray, predicted: np.ndarray, unseen: np.ndarray) -> None:
+        """Adds tokens: the numbers of their tags, and which of them training did not see."""
+        number = len(self.tags)
+        cells = np.bincount(right * number + predicted, minlength=number * number)
+        self.confusion += cells.reshape(number, number)
+        self.unseen += [(right == predicted)[unseen].sum(), unseen.sum()]
+
+    def update_spans(
+        self, right: Sequence[tuple[str, int, int]], predicted: Sequence[tuple[str, int, int]]
+    ) -> None:
+        """Adds the spans (label, start, end) of a sentence."""
+        both = set(right) & set(predicted)
+        for place, found in enumerate((both, right, predicted)):
+            for label, _, _ in found:
+                self.spans.setdefault(label, [0, 0, 0])[place] += 1
+
+    def result(self) -> dict[str, Any]:
+        """`accuracy`, `accuracy_unseen`, `precision`, `recall`, `f1`, `by_label`, `tokens`."""
+        labels, both, right, predicted = self._spans()
+        tokens = int(self.confusion.sum())
+        precision, recall = _share(both, predicted), _share(both, right)
+        f1 = _share(2 * both, right + predicted)
+        unseen = float(_share(*self.unseen)) if self.unseen[1] else None
+        return {
+            "accuracy": float(_share(np.trace(self.confusion), tokens)),
+            "accuracy_unseen": unseen,
+            "precision": float(_share(both.sum(), predicted.sum())),
+            "recall": float(_share(both.sum(), right.sum())),
+            "f1": float(_share(2 * both.sum(), right.sum() + predicted.sum())),
+            "by_label": {
+                label: {
+                    "precision": float(precision[number]),
+                    "recall": float(recall[number]),
+                    "f1": float(f1[number]),
+                    "support": int(right[number]),
+                }
+                for number, label in enumerate(labels)
+            },
+            "tokens": tokens,
+        }
+
+    def table(self) -> list[list[str | int]]:
+        """The confusions with a row of names above and a column of names before: right tag by predicted tag."""
+        rows = [
+            [tag, *numbers] for tag, numbers in zip(self.tags, self.confusion.tolist(), strict=True)
+        ]
+        return [["right \\ predicted", *self.tags], *rows]
+
+    def confusions(self, number: int) -> list[tuple[str, str, int, float]]:
+        """The commonest errors: right tag, predicted tag, how often, and the share of the right tag's tokens."""
+        wrong = self.confusion * (1 - np.eye(len(self.tags), dtype=np.int64))
+        found = []
+        for cell in np.argsort(-wrong, axis=None, kind="stable")[:number].tolist():
+            right, predicted = divmod(cell, len(self.tags))
+            if times := int(wrong[right, predicted]):
+                share = times / int(self.confusion[right].sum())
+                found.append((self.tags[right], self.tags[predicted], times, share))
+        return found
+
+    def _spans(self) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+        if self.spans:
+            labels = sorted(self.spans)
+            counts = np.array([self.spans[label] for label in labels], np.int64)
+            return labels, counts[:, 0], counts[:, 1], counts[:, 2]
+        right, predicted = self.confusion.sum(1), self.confusion.sum(0)
+        occur = (right + predicted) > 0
+        labels = [tag for tag, occurs in zip(self.tags, occur, strict=True) if occurs]
+        return labels, np.diagonal(self.confusion)[occur], right[occur], predicted[occur]

@@ -29,14 +29,26 @@ def predict(run: Run, source: str = "", target: str = "", output_format: str = "
     source = source or "-"
     counts = collections.Counter()
     bad = 0
+    rewriting = run.task.rewriting(source) if output_format == "same" else None
     records = run.task.read_input(source, counts)
-    answers = _answers(run, records)
-    with _opened(target) as file:
-        writer = WRITERS[output_format](run, file, source)
-        for record, answer in answers:
-            bad += isinstance(record, pipelines.InputError)
-            writer.write(record, answer)
-        file.flush()
+
+    def answered() -> Iterator[tuple[Any, dict[str, Any]]]:
+        nonlocal bad
+        for record, answer in _answers(run, records):
+            if isinstance(record, pipelines.InputError):
+                bad += 1
+                if output_format != "jsonl":
+                    print(f"keras-rnn: {record}", file=sys.stderr)
+            yield record, answer
+
+    if rewriting:
+        rewriting((answer for _, answer in answered()), target or sys.stdout.buffer)
+    else:
+        with _opened(target) as file:
+            writer = WRITERS[output_format](run, file, source)
+            for record, answer in answered():
+                writer.write(record, answer)
+            file.flush()
     for reason, count in counts.items():
         print(f"keras-rnn: {count:,} {reason}", file=sys.stderr)
     if bad:
@@ -97,8 +109,6 @@ class _Text:
     def write(self, record, answer):
         text = "" if "error" in answer else self.task.as_text(answer)
         self.file.write(" ".join(text.split("\n")) + "\n")
-        if "error" in answer:
-            print(f"keras-rnn: {record}", file=sys.stderr)
 
 
 class _Same:
@@ -114,7 +124,6 @@ class _Same:
 
     def write(self, record, answer):
         if "error" in answer:
-            print(f"keras-rnn: {record}", file=sys.stderr)
             return
         row = self.task.as_row(record, answer)
         if self.kind == "jsonl":

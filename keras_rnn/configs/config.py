@@ -14,7 +14,7 @@ import ml_collections
 Value = bool | int | float | str
 
 # A new task adds its name here; its keys are in keras_rnn/configs/NAME.py, its work in keras_rnn/tasks/NAME.py.
-TASKS = ("classification",)
+TASKS = ("classification", "tagging")
 
 # What may change when a run goes on; everything else would make it another run.
 CONTINUABLE = ("epochs", "max_steps", "learning_rate")
@@ -149,10 +149,14 @@ def shared_keys(**defaults: Value) -> list[Key]:
         Key(
             "embedding_dim",
             128,
-            "size of a token's vector (that of the file where vectors is given)",
+            "size of a token's vector, learnt from the data (beside the given one if there are vectors)",
             minimum=1,
         ),
-        Key("vectors", "", "file of pretrained vectors, GloVe or word2vec text, may be .gz"),
+        Key(
+            "vectors",
+            "",
+            "file of pretrained vectors, GloVe or word2vec text, may be .gz; they stand beside the learnt ones",
+        ),
         Key(
             "tokenizer",
             "words",

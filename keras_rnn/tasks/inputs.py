@@ -3,10 +3,25 @@
 import json
 import os
 import sys
+from collections.abc import Collection
 
 import pipelines
 
 _SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
+_TAGGED = (
+    ".conllu",
+    ".conll",
+    ".conll-u",
+    ".iob",
+    ".iob1",
+    ".iob2",
+    ".bio",
+    ".bioes",
+    ".iobes",
+    ".tsv",
+    ".tab",
+    ".col",
+)
 
 
 def format_of(file: str, column: str, delimiter: str = "") -> str:
@@ -38,7 +53,35 @@ def format_of(file: str, column: str, delimiter: str = "") -> str:
     return "lines"
 
 
+def tagged_format_of(file: str, tags: Collection[str]) -> str:
+    """`tagged`, `jsonl` or `lines`: by the suffix, else by how the file begins.
+
+    Arguments:
+        file: a name, or `-` for standard input, which is looked at but not consumed.
+        tags: those of the training data; columns are only those of a tagged file if the last one holds tags.
+    """
+    suffix = os.path.splitext(file.removesuffix(".gz"))[1].lower()
+    if suffix in _SUFFIXES[3:]:
+        return "jsonl"
+    if suffix in _TAGGED:
+        return "tagged"
+    lines = [line for line in _head(file).split("\n") if not line.startswith("#")]
+    first = next((line for line in lines if line.strip()), "")
+    if first.lstrip().startswith("{"):
+        return "jsonl"
+    rows = [line.split() for line in lines[:-1] if line.strip()]
+    widths = {len(row) for row in rows}
+    if len(widths) != 1 or widths == {1} or not rows:
+        return "lines"
+    known = sum(row[-1] in tags for row in rows)
+    return "tagged" if 2 * known > len(rows) or widths == {10} and "\t" in first else "lines"
+
+
 def _first_line(file: str) -> str:
+    return _head(file).split("\n", 1)[0]
+
+
+def _head(file: str) -> str:
     if file == "-":
         stream = sys.stdin.buffer
         head = stream.peek(65536) if hasattr(stream, "peek") else b""
@@ -48,4 +91,4 @@ def _first_line(file: str) -> str:
                 head = stream.read(65536)
         except IsADirectoryError:
             raise pipelines.InputError("is a folder, not a file", file) from None
-    return head.split(b"\n", 1)[0].decode("utf-8-sig", "replace").rstrip("\r")
+    return head.decode("utf-8-sig", "replace").replace("\r\n", "\n")

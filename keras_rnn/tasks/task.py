@@ -187,6 +187,15 @@ class Task(abc.ABC):
     def as_row(self, record: pipelines.Record, answer: dict[str, Any]) -> dict[str, Any]:
         """The input's row with the answer in its place, for --output_format=same."""
 
+    def rewriting(
+        self, source: str
+    ) -> Callable[[Iterable[Mapping[str, Any]], Any], None] | None:
+        """For --output_format=same where rows are not all that a file holds: writes the input with the answers.
+
+        Called with the answers, in order, and a file name or a stream of bytes. None: rows are written.
+        """
+        return None
+
     # TensorBoard
 
     def pictures(self, server: Server, records: Sequence[pipelines.Record]) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""Sequence tagging: a tag for each token, as parts of speech, entities or slots.
+
+A token's vector is made of its word's, of its characters', of its spelling's and, if given, of a pretrained one; a
+recurrent network reads the sentence in both directions; a conditional random field finds the best sequence of tags.
+
+    keras-rnn train --task=tagging --train_data=train.conllu --dev_data=dev.conllu --workdir=W
+
+Data: CoNLL-U (`.conllu`), or columns with a token and its tag on each line and a blank line between sentences.
+"""
+
+from keras_rnn.configs.config import Key, shared_keys
+
+
+def keys() -> list[Key]:
+    """The keys of tagging, shared ones first."""
+    shared = shared_keys(
+        units=128,
+        embedding_dim=64,
+        lower=True,
+        dropout=0.4,
+        learning_rate=2e-3,
+        schedule="linear",
+        epochs=30,
+        patience=0,
+        average=0.999,
+        clip_norm=5.0,
+    )
+    return [
+        *shared,
+        Key(
+            "crf", True, "tags look at their neighbours: a conditional random field; else a softmax"
+        ),
+        Key(
+            "scheme",
+            "detect",
+            "how the tags of the data spell spans; detect looks at the training data",
+            choices=("detect", "BIO", "IOB1", "IOBES", "plain"),
+        ),
+        Key(
+            "model_scheme",
+            "BIO",
+            "scheme that the model works in, where there are spans; answers come in that of the data",
+            choices=("BIO", "IOBES"),
+        ),
+        Key(
+            "constrain",
+            True,
+            "let the field give only sequences that the scheme permits",
+        ),
+        Key(
+            "characters",
+            "cnn",
+            "vector of each word from its characters: a convolution, or an LSTM in both directions",
+            choices=("none", "cnn", "rnn"),
+        ),
+        Key("character_units", 32, "size of that vector for each width or direction", minimum=1),
+        Key("word_length", 20, "characters read of a word; of a longer one both ends", minimum=2),
+        Key("attributes", True, "vectors of a word's shape (Xx, 9-9) and of its last letters"),
+        Key("attribute_dim", 16, "size of each of these vectors", minimum=1),
+        Key(
+            "word_dropout",
+            0.1,
+            "share of training words replaced by the unknown word, whose vector is learnt so",
+            minimum=0,
+            maximum=0.95,
+        ),
+        Key("skip", True, "give the tags each word's vector beside its state"),
+        Key(
+            "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
+        ),
+        Key("vectors_trainable", False, "go on training pretrained vectors"),
+        Key(
+            "data.token_column",
+            "first",
+            "column of the tokens: first, last or a number from 0, negative from the end",
+        ),
+        Key(
+            "data.tag_column",
+            "last",
+            "column of the tags, likewise; in CoNLL-U upos (last), xpos or the name of a feature",
+        ),
+    ]

@@ -1,0 +1,191 @@
+"""Tokens to what a tagger reads of them: ids, characters, spelling, pretrained vectors; in graph."""
+
+import collections
+import json
+import os
+from collections.abc import Iterable
+
+import ml_collections
+import tensorflow as tf
+
+import pipelines
+
+# A file of its own, because the vectors themselves are weights of the model.
+VECTORS_FILE = "vocabulary.vectors.facts.json"
+
+
+class TokenFeatures(tf.Module):
+    """Tokens that are cut already to `ids` and, where they are wanted, to `characters`, `attributes`, `vector_ids`.
+
+    Arguments:
+        words: the vocabulary of the training data.
+        alphabet: the vocabulary of characters, or None.
+        spelling: the vocabulary of attributes (shapes and endings), or None.
+        vectors: the words of the pretrained vectors, or None; a word that is not among them is looked up in lower
+            case.
+        word_length: characters read of a word; of a longer one its beginning and its end.
+        vectors_dim: size of a pretrained vector.
+    """
+
+    def __init__(
+        self,
+        words: pipelines.Tokenizer,
+        alphabet: pipelines.Tokenizer | None = None,
+        spelling: pipelines.Tokenizer | None = None,
+        vectors: pipelines.Tokenizer | None = None,
+        word_length: int = 20,
+        vectors_dim: int = 0,
+    ):
+        super().__init__()
+        self.words = words
+        self.alphabet = alphabet
+        self.spelling = spelling
+        self.vectors = vectors
+        self.word_length = word_length
+        self.vectors_dim = vectors_dim
+
+    @classmethod
+    def fit(
+        cls, config: ml_collections.ConfigDict, counts: collections.Counter[str]
+    ) -> "TokenFeatures":
+        """Learns the vocabularies from how often each token occurs in the training data."""
+        words = collections.Counter()
+        characters = collections.Counter()
+        attributes = collections.Counter()
+        for chunk in pipelines.in_chunks(counts):
+            numbers = [counts[token] for token in chunk]
+            for token, lowered, number in zip(chunk, _lowered(chunk), numbers, strict=True):
+                words[lowered if config.lower else token] += number
+                for character in token:
+                    characters[character] += number
+            if config.attributes:
+                rows = pipelines.word_attributes(tf.constant(chunk)).numpy()
+                for row, number in zip(rows, numbers, strict=True):
+                    for attribute in row:
+                        attributes[attribute.decode("utf-8")] += number
+        size, least = config.vocabulary_size, config.min_count
+        tokenizer = pipelines.tokenizer_of_counts("words", words, size, config.lower, least)
+        alphabet = spelling = vectors = None
+        dimension = 0
+        if config.characters != "none":
+            alphabet = pipelines.tokenizer_of_counts(
+                "characters", characters, size, min_count=least
+            )
+        if config.attributes:
+            # What occurs once teaches the vector of the unknown attribute.
+            spelling = pipelines.tokenizer_of_counts("words", attributes, size, min_count=2)
+        if config.vectors:
+            known = {*counts, *words, *_lowered(list(counts))}
+            names, dimension = pipelines.vector_words(config.vectors, config.vectors_size, known)
+            names = [name for name in names if name not in pipelines.SPECIAL_TOKENS]
+            vectors = pipelines.WordTokenizer([*pipelines.SPECIAL_TOKENS, *names])
+        return cls(tokenizer, alphabet, spelling, vectors, config.word_length, dimension)
+
+    def save(self, directory: str) -> None:
+        """Writes the vocabularies: `vocabulary*`."""
+        self.words.save(directory)
+        for name, tokenizer in (
+            ("characters", self.alphabet),
+            ("attributes", self.spelling),
+            ("vectors", self.vectors),
+        ):
+            if tokenizer is not None:
+                tokenizer.save(directory, name=f"vocabulary.{name}")
+        if self.vectors is not None:
+            with pipelines.atomic_write(os.path.join(directory, VECTORS_FILE)) as file:
+                json.dump({"dimension": self.vectors_dim}, file)
+                file.write("\n")
+
+    @classmethod
+    def load(cls, config: ml_collections.ConfigDict, directory: str) -> "TokenFeatures":
+        """Reads what `save` wrote."""
+
+        def read(name: str, wanted: bool):
+            if not wanted:
+                return None
+            return pipelines.load_tokenizer(directory, name=f"vocabulary.{name}")
+
+        dimension = 0
+        if config.vectors:
+            path = os.path.join(directory, VECTORS_FILE)
+            try:
+                with open(path, encoding="utf-8") as file:
+                    dimension = json.load(file)["dimension"]
+            except FileNotFoundError:
+                raise pipelines.InputError("no such file; the workdir is not whole", path) from None
+        return cls(
+            pipelines.load_tokenizer(directory),
+            read("characters", config.characters != "none"),
+            read("attributes", config.attributes),
+            read("vectors", bool(config.vectors)),
+            config.word_length,
+            dimension,
+        )
+
+    @property
+    def columns(self) -> dict[str, pipelines.Column]:
+        """What `encode` gives for each sentence, for the store."""
+        columns = {"ids": pipelines.Column("int32")}
+        if self.alphabet is not None:
+            columns["characters"] = pipelines.Column("int32", (self.word_length,))
+        if self.spelling is not None:
+            columns["attributes"] = pipelines.Column("int32", (len(pipelines.ATTRIBUTES),))
+        if self.vectors is not None:
+            columns["vector_ids"] = pipelines.Column("int32")
+        return columns
+
+    def encode(self, tokens: tf.RaggedTensor) -> dict[str, tf.RaggedTensor]:
+        """string [batch, (time)] -> the features of each token, ragged."""
+        # Invalid UTF-8 must not end a server's answer.
+        flat = tf.strings.unicode_transcode(tokens.flat_values, "UTF-8", "UTF-8")
+        features = {"ids": self.words.encode_tokens(flat)}
+        if self.alphabet is not None:
+            features["characters"] = self._characters(flat)
+        if self.spelling is not None:
+            features["attributes"] = self.spelling.encode_tokens(pipelines.word_attributes(flat))
+        if self.vectors is not None:
+            ids = self.vectors.encode_tokens(flat)
+            lowered = self.vectors.encode_tokens(tf.strings.lower(flat, encoding="utf-8"))
+            features["vector_ids"] = tf.where(ids == pipelines.UNKNOWN, lowered, ids)
+        return {name: tokens.with_flat_values(value) for name, value in features.items()}
+
+    def _characters(self, flat: tf.Tensor) -> tf.Tensor:
+        """string [tokens] -> int32 [tokens, word_length]."""
+        length = tf.strings.length(flat, unit="UTF8_CHAR")
+        half = self.word_length // 2
+        too_long = length > self.word_length
+        last = tf.strings.substr(
+            flat,
+            tf.maximum(length - half, 0),
+            tf.where(too_long, half, 0),
+            "UTF8_CHAR",
+        )
+        first = tf.strings.substr(
+            flat,
+            tf.zeros_like(length),
+            tf.where(too_long, self.word_length - half, self.word_length),
+            "UTF8_CHAR",
+        )
+        split = tf.strings.unicode_split(first + last, "UTF-8")
+        return self.alphabet.encode_tokens(split).to_tensor(shape=[None, self.word_length])
+
+    def pad(
+        self, features: dict[str, tf.RaggedTensor], length: int | tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Dense features, filled up with 0: `ids` [batch, length], length from the longest if None."""
+        dense = {}
+        for name, ragged in features.items():
+            inner = ragged.flat_values.shape[1:]
+            if tf.is_tensor(length):
+                shape = tf.stack([-1, tf.cast(length, tf.int64), *inner])
+                dense[name] = tf.ensure_shape(ragged.to_tensor(shape=shape), [None, None, *inner])
+            else:
+                dense[name] = ragged.to_tensor(shape=[None, length, *inner])
+        return dense
+
+
+def _lowered(tokens: Iterable[str]) -> list[str]:
+    """As the graph lowers them, which is not in all scripts what Python does."""
+    tokens = list(tokens)
+    lowered = tf.strings.lower(tf.constant(tokens, tf.string), encoding="utf-8").numpy()
+    return [token.decode("utf-8") for token in lowered]
