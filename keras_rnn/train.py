@@ -773,7 +773,7 @@ def _train(
     config = task.config
     programs = Programs(config.jit_compile, config.max_compilations)
     model = task.build_model()
-    note = task.initialize(model)
+    note = "" if folder.checkpoint("last") else task.initialize(model)
     trainer = Trainer(task, model, folder, data, programs)
     resumed = trainer.restore()
     # From here on this is a run: until now anything could still be wrong with what was given.

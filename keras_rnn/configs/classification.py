@@ -43,7 +43,10 @@ def keys() -> list[Key]:
             minimum=0,
             maximum=0.95,
         ),
-        Key("vectors_trainable", True, "go on training pretrained vectors"),
+        Key(
+            "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
+        ),
+        Key("vectors_trainable", False, "go on training pretrained vectors"),
         Key("class_weights", "none", "weigh rare labels up", choices=("none", "balanced")),
         Key(
             "label_smoothing",

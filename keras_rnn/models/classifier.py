@@ -118,7 +118,8 @@ class HierarchicalClassifier(keras.Model):
         batch, sentences, words = ops.shape(features["ids"])
         mask = _real_tokens(features)
         # Each sentence is a row of its own: [batch · sentences, words].
-        flat = {"ids": ops.reshape(features["ids"], (-1, words))}
+        names = [name for name in ("ids", "vector_ids") if name in features]
+        flat = {name: ops.reshape(features[name], (-1, words)) for name in names}
         h, flat_mask = self.encoder(flat, real=ops.reshape(mask, (-1, words)), training=training)
         pooled, word_weights = self.word_pooling(h, mask=flat_mask, return_weights=True)
         pooled = ops.reshape(pooled, (batch, sentences, pooled.shape[-1]))

@@ -38,16 +38,19 @@ class Classification(Task):
         self.examples = 0
         self.temperature = 1.0
         self.features: TextFeatures | None = None
+        self.vector_dim = 0
+        # Rows of the vectors file and whether it has them, between `fit` and `initialize`.
+        self.vectors: tuple[np.ndarray, np.ndarray] | None = None
         self.separator = config.data.multilabel_separator
         self.multilabel = bool(self.separator)
         self.metric = "f1_macro" if config.class_weights == "balanced" else "accuracy"
         if self.multilabel:
             self.metric = "f1_micro" if config.class_weights == "none" else "f1_macro"
         known_cell(config.cell)
-        for name in ("characters", "hierarchical"):
+        for name in ("characters", "hierarchical", "vectors"):
             if config[name] and config.tokenizer != "words":
                 raise pipelines.InputError(
-                    f"--config.{name}=true goes with --config.tokenizer=words, not {config.tokenizer}"
+                    f"--config.{name} goes with --config.tokenizer=words, not {config.tokenizer}"
                 )
         if config.characters and config.hierarchical:
             raise pipelines.InputError(
@@ -114,6 +117,12 @@ class Classification(Task):
         self.features = TextFeatures.fit(
             self.config, lambda: (record["text"] for record in records())
         )
+        if self.config.vectors:
+            self.vectors = self._read_vectors()
+            self.vector_dim = self.vectors[0].shape[1]
+
+    def _read_vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        return pipelines.read_vectors(self.config.vectors, self.features.vectors.tokens_list)
 
     def save(self, directory):
         self.features.save(directory)
@@ -122,6 +131,7 @@ class Classification(Task):
                 "labels": self.labels,
                 "counts": self.label_counts,
                 "examples": self.examples,
+                "vector_dim": self.vector_dim,
             }
             json.dump(facts, file, ensure_ascii=False, indent=1)
             file.write("\n")
@@ -131,7 +141,7 @@ class Classification(Task):
         path = os.path.join(directory, LABELS_FILE)
         facts = _read_json(path)
         self.labels, self.label_counts = facts["labels"], facts["counts"]
-        self.examples = facts["examples"]
+        self.examples, self.vector_dim = facts["examples"], facts["vector_dim"]
         path = os.path.join(directory, CALIBRATION_FILE)
         if calibrated and os.path.exists(path):
             self.temperature = _read_json(path)["temperature"]
@@ -210,7 +220,9 @@ class Classification(Task):
             "alphabet_size": self.features.alphabet.size if config.characters else 0,
             "character_units": config.character_units,
             "skip": config.skip and config.pooling != "last",
-            "embedding_trainable": config.vectors_trainable or not config.vectors,
+            "vectors_size": self.features.vectors.size if config.vectors else 0,
+            "vectors_dim": self.vector_dim,
+            "vectors_trainable": config.vectors_trainable,
         }
         if config.hierarchical:
             model = models.HierarchicalClassifier(
@@ -231,15 +243,16 @@ class Classification(Task):
     def initialize(self, model):
         if not self.config.vectors:
             return ""
-        tokens = self.features.tokenizer.tokens_list
-        rows, found = pipelines.read_vectors(self.config.vectors, tokens)
-        embedding = model.encoder.embedding.embeddings
-        values = keras.ops.convert_to_numpy(embedding)
-        # What the file lacks is drawn with the spread of what it holds.
-        values *= (rows[found].std() if found.any() else 1.0) / max(values.std(), 1e-6)
-        values[found] = rows[found]
-        embedding.assign(values)
-        return f"vectors for {int(found.sum())} of {len(tokens)} tokens from {self.config.vectors}"
+        rows, found = self.vectors or self._read_vectors()
+        self.vectors = None
+        model.encoder.vectors.embeddings.assign(rows)
+        words = self.features.tokenizer.tokens_list[len(pipelines.SPECIAL_TOKENS) :]
+        known = {*self.features.vectors.tokens_list}
+        share = np.mean([word in known or word.lower() in known for word in words])
+        return (
+            f"{found.sum():,} vectors of size {rows.shape[1]} from {self.config.vectors}; "
+            f"they know {share:.0%} of the vocabulary"
+        )
 
     @functools.cached_property
     def _label_weights(self) -> np.ndarray:
@@ -387,7 +400,7 @@ class ClassificationServer(Server):
     def signatures(self):
         text = [tf.TensorSpec([None], tf.string, name="text")]
         return {
-            name: tf.function(getattr(self, "_" + name), input_signature=text)
+            name: tf.function(getattr(self, "_" + name), input_signature=text, autograph=False)
             for name in ("serving_default", "compiled", "details")
         }
 
@@ -409,7 +422,7 @@ class ClassificationServer(Server):
         }
 
     def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        run = tf.function(lambda features: self.run(features)[0], jit_compile=True)
+        run = tf.function(lambda features: self.run(features)[0], jit_compile=True, autograph=False)
         number = tf.shape(text)[0]
         count = -(-number // self.rows)
         text = tf.concat([text, tf.fill([count * self.rows - number], "")], 0)

@@ -1,5 +1,7 @@
 """Text to the ids that a model reads: one encoding for training and serving, in graph."""
 
+import collections
+
 import ml_collections
 import tensorflow as tf
 
@@ -15,6 +17,8 @@ class TextFeatures(tf.Module):
     Arguments:
         tokenizer: makes tokens and their ids.
         alphabet: the tokenizer of characters, if words get a vector of their characters as well.
+        vectors: the words of pretrained vectors, if there are any; a word that is not among them is looked up in
+            lower case.
         max_length: tokens read of a text; the rest is cut.
         max_bytes: bytes read of a text; the rest is cut before it is tokenized.
         word_length: characters read of a word.
@@ -26,6 +30,7 @@ class TextFeatures(tf.Module):
         self,
         tokenizer: pipelines.Tokenizer,
         alphabet: pipelines.Tokenizer | None = None,
+        vectors: pipelines.Tokenizer | None = None,
         max_length: int = 512,
         max_bytes: int = pipelines.MAX_BYTES,
         word_length: int = 20,
@@ -34,6 +39,7 @@ class TextFeatures(tf.Module):
         super().__init__()
         self.tokenizer = tokenizer
         self.alphabet = alphabet
+        self.vectors = vectors
         self.max_length = max_length
         self.max_bytes = max_bytes
         self.word_length = word_length
@@ -54,13 +60,17 @@ class TextFeatures(tf.Module):
             alphabet = pipelines.train_tokenizer(
                 "characters", texts(), config.vocabulary_size, min_count=config.min_count
             )
-        return cls.from_config(config, tokenizer, alphabet)
+        vectors = None
+        if config.vectors:
+            vectors = _vector_tokenizer(config, tokenizer)
+        return cls.from_config(config, tokenizer, alphabet, vectors)
 
     @classmethod
-    def from_config(cls, config, tokenizer, alphabet) -> "TextFeatures":
+    def from_config(cls, config, tokenizer, alphabet, vectors) -> "TextFeatures":
         return cls(
             tokenizer,
             alphabet,
+            vectors,
             max_length=config.max_length,
             max_bytes=config.max_bytes,
             word_length=config.word_length,
@@ -70,17 +80,19 @@ class TextFeatures(tf.Module):
     def save(self, directory: str) -> None:
         """Writes the vocabularies: `vocabulary*`."""
         self.tokenizer.save(directory)
-        if self.alphabet is not None:
-            self.alphabet.save(directory, name="vocabulary.characters")
+        for name in ("alphabet", "vectors"):
+            if getattr(self, name) is not None:
+                getattr(self, name).save(directory, name=f"vocabulary.{name}")
 
     @classmethod
     def load(cls, config: ml_collections.ConfigDict, directory: str) -> "TextFeatures":
         """Reads what `save` wrote."""
-        tokenizer = pipelines.load_tokenizer(directory)
-        alphabet = None
-        if config.characters:
-            alphabet = pipelines.load_tokenizer(directory, name="vocabulary.characters")
-        return cls.from_config(config, tokenizer, alphabet)
+        wanted = {"alphabet": config.characters, "vectors": config.vectors}
+        others = [
+            pipelines.load_tokenizer(directory, name=f"vocabulary.{name}") if is_wanted else None
+            for name, is_wanted in wanted.items()
+        ]
+        return cls.from_config(config, pipelines.load_tokenizer(directory), *others)
 
     @property
     def columns(self) -> dict[str, pipelines.Column]:
@@ -89,6 +101,8 @@ class TextFeatures(tf.Module):
         columns = {"ids": pipelines.Column("int32", inner)}
         if self.alphabet is not None:
             columns["characters"] = pipelines.Column("int32", (self.word_length,))
+        if self.vectors is not None:
+            columns["vector_ids"] = pipelines.Column("int32", inner)
         return columns
 
     def _read(self, texts: tf.Tensor) -> tf.Tensor:
@@ -112,43 +126,58 @@ class TextFeatures(tf.Module):
 
     def encode_and_count(self, texts: tf.Tensor) -> tuple[dict[str, tf.RaggedTensor], tf.Tensor]:
         """The features, and how many texts were longer than `max_length` tokens."""
-        if not self.sentence_length and self.alphabet is None:
+        if not self.sentence_length and self.alphabet is None and self.vectors is None:
             ids = self.tokenizer.encode(self._read(texts))
             return {"ids": ids[:, : self.max_length]}, self._too_long(ids)
         whole = self._whole_tokens(texts)
         tokens = whole[:, : self.max_length]
-        ids = self.tokenizer.encode_tokens(tokens)
+        features = {"ids": self.tokenizer.encode_tokens(tokens)}
+        if self.vectors is not None:
+            features["vector_ids"] = self._vector_ids(tokens)
         if self.sentence_length:
-            return {"ids": self._sentences(tokens, ids)}, self._too_long(whole)
-        characters = tf.strings.unicode_split(tokens.flat_values, "UTF-8")
-        characters = self.alphabet.encode_tokens(characters[:, : self.word_length])
-        dense = characters.to_tensor(shape=[None, self.word_length])
-        return {"ids": ids, "characters": tokens.with_flat_values(dense)}, self._too_long(whole)
+            rows = self._sentence_rows(tokens)
+            features = {name: self._sentences(*rows, ids) for name, ids in features.items()}
+        if self.alphabet is not None:
+            characters = tf.strings.unicode_split(tokens.flat_values, "UTF-8")
+            characters = self.alphabet.encode_tokens(characters[:, : self.word_length])
+            dense = characters.to_tensor(shape=[None, self.word_length])
+            features["characters"] = tokens.with_flat_values(dense)
+        return features, self._too_long(whole)
+
+    def _vector_ids(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
+        ids = self.vectors.encode_tokens(tokens.flat_values)
+        lowered = tf.strings.lower(tokens.flat_values, encoding="utf-8")
+        ids = tf.where(ids == pipelines.UNKNOWN, self.vectors.encode_tokens(lowered), ids)
+        return tokens.with_flat_values(ids)
 
     def _too_long(self, ragged: tf.RaggedTensor) -> tf.Tensor:
         return tf.math.count_nonzero(ragged.row_lengths() > self.max_length)
 
-    def _sentences(self, tokens: tf.RaggedTensor, ids: tf.RaggedTensor) -> tf.RaggedTensor:
-        """ids [batch, (time)] -> [batch, (sentences), sentence_length]."""
-        words, rows = tokens.flat_values, tokens.value_rowids()
+    def _sentence_rows(self, tokens: tf.RaggedTensor) -> tuple[tf.Tensor, tf.RaggedTensor]:
+        """Where each row of words begins among all tokens, and the text that each row is of."""
+        words, texts = tokens.flat_values, tokens.value_rowids()
         is_end = tf.reduce_any(words[:, None] == tf.constant(SENTENCE_ENDS)[None], axis=1)
-        new_text = tf.concat([[True], rows[1:] != rows[:-1]], 0)[: tf.size(rows)]
-        after_end = tf.concat([[False], is_end[:-1]], 0)[: tf.size(rows)] & ~is_end
+        new_text = tf.concat([[True], texts[1:] != texts[:-1]], 0)[: tf.size(texts)]
+        after_end = tf.concat([[False], is_end[:-1]], 0)[: tf.size(texts)] & ~is_end
         starts = new_text | after_end
         # A sentence longer than a row goes on in the next one.
         place = tf.range(tf.size(starts))
-        first = tf.gather(
-            tf.cast(tf.where(starts)[:, 0], tf.int32), tf.cumsum(tf.cast(starts, tf.int32)) - 1
-        )
+        number = tf.cumsum(tf.cast(starts, tf.int32)) - 1
+        first = tf.gather(tf.cast(tf.where(starts)[:, 0], tf.int32), number)
         starts |= (place - first) % self.sentence_length == 0
         row_starts = tf.where(starts)[:, 0]
+        rows = tf.RaggedTensor.from_value_rowids(
+            row_starts, tf.gather(texts, row_starts), nrows=tokens.nrows(), validate=False
+        )
+        return row_starts, rows
+
+    def _sentences(
+        self, row_starts: tf.Tensor, rows: tf.RaggedTensor, ids: tf.RaggedTensor
+    ) -> tf.RaggedTensor:
+        """ids [batch, (time)] -> [batch, (sentences), sentence_length]."""
         flat = tf.cast(ids.flat_values, tf.int32)
         sentences = tf.RaggedTensor.from_row_starts(flat, row_starts, validate=False)
-        dense = sentences.to_tensor(shape=[None, self.sentence_length])
-        texts_of_rows = tf.gather(rows, row_starts)
-        return tf.RaggedTensor.from_value_rowids(
-            dense, texts_of_rows, nrows=tokens.nrows(), validate=False
-        )
+        return rows.with_flat_values(sentences.to_tensor(shape=[None, self.sentence_length]))
 
     def pad(
         self, features: dict[str, tf.RaggedTensor], length: int | None = None
@@ -159,3 +188,13 @@ class TextFeatures(tf.Module):
             name: ragged.to_tensor(shape=[None, length, *inner[name]])
             for name, ragged in features.items()
         }
+
+
+def _vector_tokenizer(
+    config: ml_collections.ConfigDict, tokenizer: pipelines.Tokenizer
+) -> pipelines.Tokenizer:
+    """The words of the vectors file that are kept: its first ones, and those that the data has."""
+    known = {*tokenizer.tokens_list, *(token.lower() for token in tokenizer.tokens_list)}
+    words, _ = pipelines.vector_words(config.vectors, config.vectors_size, known)
+    ranks = collections.Counter({word: -rank for rank, word in enumerate(words)})
+    return pipelines.tokenizer_of_counts("words", ranks, len(words) + 10, min_count=-len(words))

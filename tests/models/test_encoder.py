@@ -68,8 +68,10 @@ def test_word_dropout_draws_in_training_alone():
     assert (again != drawn).any()
 
 
-def test_frozen_vectors_have_no_gradient():
-    layer = encoder(embedding_trainable=False)
-    layer({"ids": np.array([[2]])})
-    assert all("embedding" not in weight.path for weight in layer.trainable_variables)
-    assert any("embedding" in weight.path for weight in layer.non_trainable_variables)
+def test_given_vectors_stand_beside_the_learnt_ones():
+    layer = encoder(vectors_size=7, vectors_dim=2, skip=True)
+    h, _ = layer({"ids": np.array([[2, 5]]), "vector_ids": np.array([[6, 1]])})
+    table = layer.vectors.embeddings.numpy()
+    np.testing.assert_array_equal(h[0, :, 6:10], layer.embedding(np.array([2, 5])))
+    np.testing.assert_array_equal(h[0, :, 10:], table[[6, 1]])
+    assert all("vectors" not in weight.path for weight in layer.trainable_variables)

@@ -36,6 +36,7 @@ CHOICES = {
     },
     "words with characters": {"characters": True, "character_units": 4, "word_length": 6},
     "hierarchical": {"hierarchical": True, "sentence_length": 4},
+    "hierarchical with vectors": {"hierarchical": True, "vectors": "VECTORS"},
     "characters": {"tokenizer": "characters", "learning_rate": 0.03, "epochs": 6},
     "label smoothing, word dropout, averages, cosine": {
         "label_smoothing": 0.1,
@@ -52,6 +53,9 @@ CHOICES = {
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_learns_predicts_and_exports(choice, tmp_path, capsys):
     settings = {"epochs": 4, **CHOICES[choice]}
+    if "vectors" in settings:
+        settings["vectors"] = tmp_path / "vectors.txt"
+        settings["vectors"].write_text("fine 1.0 0.0\npoor -1.0 0.0\nw1 0.0 0.5\n")
     workdir = small_data.train_small(tmp_path, **settings)
     assert metrics_of(workdir)["accuracy"] >= 0.8
     answers = predictions(capsys, workdir, ["w1 fine w2", "w4 poor", ""])
@@ -192,22 +196,33 @@ def test_save_and_load(tmp_path):
             np.testing.assert_array_equal(ours[name], theirs[name])
 
 
-def test_vectors_are_put_in_and_the_rest_has_their_spread(tmp_path):
-    rows = [{"text": " ".join(f"w{n}" for n in range(200)), "label": label} for label in "ab"]
+def test_vectors_also_for_words_that_training_never_saw(tmp_path):
+    rows = [{"text": " ".join(f"w{n}" for n in range(20)), "label": label} for label in "ab"]
     rng = np.random.default_rng(0)
-    vectors = {f"w{n}": rng.normal(size=6) * 0.5 for n in range(100)}
+    vectors = {f"w{n}": rng.normal(size=6) for n in (3, 30, 5, 40, 7)}
     lines = [word + " " + " ".join(f"{x:.6f}" for x in values) for word, values in vectors.items()]
     (tmp_path / "vectors.txt").write_text("\n".join(lines) + "\n")
-    task, _ = task_of(rows, tmp_path, vectors=str(tmp_path / "vectors.txt"))
+    settings = {"vectors": str(tmp_path / "vectors.txt"), "vectors_size": 2}
+    task, _ = task_of(rows, tmp_path, **settings)
     model = task.build_model()
     note = task.initialize(model)
-    assert note.startswith("vectors for 100 of 204 tokens")
-    table = model.encoder.embedding.embeddings.numpy()
-    ids = {token: number for number, token in enumerate(task.features.tokenizer.tokens_list)}
-    for word, values in vectors.items():
-        np.testing.assert_allclose(table[ids[word], :6], values, atol=1e-6)
-    others = np.array([table[ids[f"w{n}"], :6] for n in range(100, 200)])
-    assert others.std() == pytest.approx(0.5, rel=0.15)
+    # The file's first two words, and of the others those that the data has.
+    assert task.features.vectors.tokens_list[4:] == ["w3", "w30", "w5", "w7"]
+    assert note.startswith("4 vectors of size 6") and note.endswith("know 15% of the vocabulary")
+    table = model.encoder.vectors.embeddings.numpy()
+    features = task.features.pad(task.features.encode(tf.constant(["w30 W5 w40 w2"])))
+    looked_up = table[features["vector_ids"][0]]
+    np.testing.assert_allclose(looked_up[0], vectors["w30"], atol=1e-6)
+    np.testing.assert_allclose(looked_up[1], vectors["w5"], atol=1e-6)
+    assert not looked_up[2:].any()
+    assert all("vectors" not in weight.path for weight in model.trainable_variables)
+    task.save(str(tmp_path))
+    again = make_task("classification", task.config)
+    again.load(str(tmp_path))
+    np.testing.assert_array_equal(
+        again.features.pad(again.features.encode(tf.constant(["w30 W5 w40 w2"])))["vector_ids"],
+        features["vector_ids"],
+    )
 
 
 def test_combinations_that_make_no_sense_are_refused(tmp_path):
