@@ -17,8 +17,8 @@ KINDS_OF_RECURRENT_DROPOUT = ("sequence", "candidate")
 class StandardCell(Cell):
     """A cell with x · kernel + bias for its inputs and one recurrent kernel for its state.
 
-    A subclass sets `blocks` and writes `step`. With recurrent dropout of the kind "candidate" its projection is a pair in
-    training; `x_part, dropped = self.split_noise(projected)` takes it apart in either case.
+    A subclass sets `blocks` and writes `step`. With recurrent dropout of the kind "candidate" its projection is a pair
+    in training; `x_part, dropped = self.split_noise(projected)` takes it apart in either case.
 
     Weights, with `blocks` the number of gates and candidates:
         kernel: [features, blocks · units]
