@@ -14,6 +14,8 @@ def import_quietly():
     Raises:
         ImportError: when Keras is set to another backend than TensorFlow.
     """
+    # Importing Keras for a backend that is not installed would fail in words of its own.
+    _refuse_other_backend(os.environ.get("KERAS_BACKEND"))
     if "keras" not in sys.modules:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with _standard_error_held_back():
@@ -21,9 +23,13 @@ def import_quietly():
             import tensorflow  # noqa: F401
     import keras
 
-    if keras.backend.backend() != "tensorflow":
+    _refuse_other_backend(keras.backend.backend())
+
+
+def _refuse_other_backend(name: str | None):
+    if name not in (None, "", "tensorflow"):
         raise ImportError(
-            f"keras_rnn needs Keras's tensorflow backend, but Keras runs on {keras.backend.backend()}: "
+            f"keras_rnn needs Keras's tensorflow backend, but Keras is set to {name}: "
             "set the environment variable KERAS_BACKEND=tensorflow."
         )
 
