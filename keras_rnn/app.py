@@ -124,7 +124,10 @@ def _run(arguments: list[str]) -> int:
     sys.path.insert(0, os.getcwd())
     from keras_rnn import start
 
-    start.import_quietly()
+    try:
+        start.import_quietly()
+    except ImportError as error:
+        raise UsageError(error) from None
     import tensorflow as tf
 
     # Its warnings speak to programmers: of retracing, of gradients of functions that are only asked.
