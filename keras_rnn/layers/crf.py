@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -117,15 +117,20 @@ class _Chain:
     """The scores of one batch, in float32, and the recursions over them."""
 
     def __init__(self, emissions, transitions, start, end, mask):
-        self.emissions = tf.cast(emissions, tf.float32)
+        emissions = tf.cast(emissions, tf.float32)
         self.transitions = tf.cast(transitions, tf.float32)
         zeros = tf.zeros_like(self.transitions[0])
         self.start = zeros if start is None else tf.cast(start, tf.float32)
         self.end = zeros if end is None else tf.cast(end, tf.float32)
-        self.batch, self.time = tf.unstack(tf.shape(self.emissions)[:2])
+        self.batch, self.time = tf.unstack(tf.shape(emissions)[:2])
         self.tags = self.transitions.shape[0]
-        shape = tf.shape(self.emissions)[:2]
-        self.mask = tf.ones(shape, tf.bool) if mask is None else tf.cast(mask, tf.bool)
+        if mask is None:
+            self.mask = tf.ones(tf.shape(emissions)[:2], tf.bool)
+            self.emissions = emissions
+        else:
+            self.mask = tf.cast(mask, tf.bool)
+            # Whatever padding holds, NaN too, has no part in value or gradient.
+            self.emissions = tf.where(self.mask[:, :, None], emissions, 0.0)
         self.real = tf.reduce_any(self.mask, axis=1)
 
     def score(self, tags: tf.Tensor) -> tf.Tensor:
@@ -153,63 +158,72 @@ class _Chain:
         partition = tf.reduce_logsumexp(last + self.end, axis=1)
         return tf.where(self.real, partition, 0.0)
 
-    def forward(self, emissions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """α of every position, [batch, time, tags], and of the last real one, [batch, tags]."""
-        zeros = tf.zeros([self.batch, self.tags])
+    def forward(self, emissions: tf.Tensor, k: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """α of every position, [batch, time, tags], and of the last real one, [batch, tags].
+
+        With `k`, the scores of the k best sequences up to a position that end in a tag, in the place of the sum over
+        all of them: [batch, time, k, tags] and [batch, k, tags].
+        """
+        # The first real position has one sequence for each tag.
+        first = self.start if k is None else tf.pad(self.start[None], [[0, k - 1], [0, 0]])
+        if k is not None:
+            first = tf.where(tf.range(k)[:, None] == 0, first, FORBIDDEN)
 
         def step(emission, states, dot, memory):
-            alpha, begun = states
-            transitions, start = memory
-            moved = tf.reduce_logsumexp(alpha[:, :, None] + transitions, axis=1)
-            return [tf.where(begun > 0, moved, start) + emission, tf.ones_like(begun)], {}
+            before, begun = states
+            transitions, first = memory
+            if k is None:
+                after = tf.reduce_logsumexp(before[:, :, None] + transitions, axis=1)
+            else:
+                emission = emission[:, None, :]
+                begun = begun[:, :, None]
+                after = _largest(before[:, :, :, None] + transitions, k)
+            return [tf.where(begun > 0, after, first) + emission, tf.ones_like(states[1])], {}
 
+        shape = [self.batch, self.tags] if k is None else [self.batch, k, self.tags]
         scanned = scan(
             step,
             tf.transpose(emissions, [1, 0, 2]),
-            [zeros, tf.zeros([self.batch, 1])],
+            [tf.zeros(shape), tf.zeros([self.batch, 1])],
             mask=tf.transpose(self.mask),
-            memory=(self.transitions, self.start),
+            memory=(self.transitions, first),
         )
-        return tf.transpose(scanned.outputs, [1, 0, 2]), scanned.states[0]
+        order = [1, 0, *range(2, len(shape) + 1)]
+        return tf.transpose(scanned.outputs, order), scanned.states[0]
 
     def best(self, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best sequences [batch, k, time] and their scores [batch, k]."""
-        # A beam entry is (rank, tag), flat. The first real position has one sequence for each tag.
-        shape = [self.batch, k, self.tags]
-        none = tf.fill(shape, FORBIDDEN)
-        only_first = tf.range(k)[None, :, None] == 0
-        nowhere = tf.zeros(shape, tf.int32)
-
-        def forward(carried, now):
-            scores, begun, _ = carried
-            emission, real = now
-            moved = scores[:, :, :, None] + self.transitions  # [batch, k, from, to]
-            moved = tf.reshape(moved, [self.batch, k * self.tags, self.tags])
-            moved, origin = tf.math.top_k(tf.transpose(moved, [0, 2, 1]), k)
-            moved, origin = (tf.transpose(x, [0, 2, 1]) for x in (moved, origin))
-            begins = tf.where(only_first, self.start, none)
-            new = tf.where(begun[:, None, None], moved, begins) + emission[:, None, :]
-            real = real[:, None, None]
-            return tf.where(real, new, scores), begun | real[:, 0, 0], tf.where(real, origin, -1)
+        scores, last = self.forward(self.emissions, k)
+        # An entry is a rank and a tag: rank · tags + tag.
+        best, entry = tf.math.top_k(tf.reshape(last + self.end, [self.batch, k * self.tags]), k)
+        scores = tf.reshape(scores, [self.batch, self.time, k * self.tags])
+        into = tf.transpose(self.transitions)
 
         def backward(entry, now):
-            origin, real, begun_before = now
-            flat = tf.reshape(origin, [self.batch, k * self.tags])
-            previous = tf.gather(flat, entry, batch_dims=1)
-            return tf.where((real & begun_before)[:, None], previous, entry)
+            """From the entries at a position to those before it: what the forward step took the largest of."""
+            before, moves = now
+            came_from = tf.tile(tf.gather(into, entry % self.tags), [1, 1, k])
+            candidates = before[:, None, :] + came_from
+            if k == 1:
+                previous = tf.argmax(candidates, axis=2, output_type=tf.int32)
+            else:
+                ranked = tf.math.top_k(candidates, k).indices
+                previous = tf.gather(ranked, entry // self.tags, batch_dims=2)
+            return tf.where(moves[:, None], previous, entry)
 
-        by_time = (tf.transpose(self.emissions, [1, 0, 2]), tf.transpose(self.mask))
-        initial = (none, tf.zeros([self.batch], tf.bool), nowhere)
-        scores, begun, origins = tf.scan(forward, by_time, initial)
-        last = tf.concat([initial[0][None], scores], axis=0)[-1]
-        final = tf.reshape(last + self.end, [self.batch, k * self.tags])
-        best, entry = tf.math.top_k(final, k)
-        begun_before = tf.concat([initial[1][None], begun], axis=0)[:-1]
-        entries = tf.scan(
-            backward, (origins, by_time[1], begun_before), entry, reverse=True
-        )  # at t: the entry at the last real position before t
-        after = tf.concat([entries, entry[None]], axis=0)[1:]
-        tags = tf.transpose(after % self.tags, [1, 2, 0])
+        # Positions that have a real one before them, each with the scores of the one before.
+        seen_before = tf.cumsum(tf.cast(self.mask, tf.int32), axis=1, exclusive=True) > 0
+        moves = (self.mask & seen_before)[:, 1:]
+        one_more = [
+            [0, 1],
+            [0, 0],
+        ]  # a loop without a step cannot be stacked; one that moves nothing can
+        inputs = (
+            tf.pad(tf.transpose(scores[:, :-1], [1, 0, 2]), [*one_more, [0, 0]]),
+            tf.pad(tf.transpose(moves), one_more),
+        )
+        entries = tf.scan(backward, inputs, entry, reverse=True)[: self.time]
+        tags = tf.transpose(entries % self.tags, [1, 2, 0])
         tags = tf.where(self.mask[:, None, :], tags, 0)
         return tags, tf.where(self.real[:, None], best, 0.0)
 
@@ -284,7 +298,9 @@ class CRF(keras.layers.Layer):
         self.kernel = self.add_weight(
             shape=(input_shape[-1], self.tags), name="kernel", regularizer=self.kernel_regularizer
         )
-        self.bias = self.add_weight(shape=(self.tags,), name="bias", initializer="zeros")
+        self.bias = self.add_weight(
+            shape=(self.tags,), name="bias", initializer="zeros", autocast=False
+        )
         self.transitions = self.add_weight(
             shape=(self.tags, self.tags),
             name="transitions",
@@ -299,7 +315,8 @@ class CRF(keras.layers.Layer):
         )
 
     def call(self, inputs, mask=None):
-        return ops.matmul(inputs, self.kernel) + self.bias
+        # In float32 under every precision: the scores of long sequences are sums of these.
+        return ops.cast(ops.matmul(inputs, self.kernel), "float32") + self.bias
 
     def log_likelihood(self, tags, emissions, mask=None) -> tf.Tensor:
         """log p(tags | emissions) of each row, [batch]; see `crf_log_likelihood`."""
@@ -315,6 +332,49 @@ class CRF(keras.layers.Layer):
         """The probability of each tag at each position, within the constraints; see `crf_marginals`."""
         mask = _mask_of(emissions) if mask is None else mask
         return crf_marginals(emissions, *self._constrained(), mask)
+
+    def load_addons_weights(self, weights: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Takes the weights of a trained `tfa.layers.CRF` of TensorFlow Addons.
+
+        A layer that is not built yet is built to fit them. Without a boundary, `start` and `end` become zero; without
+        a kernel, the kernel becomes the identity.
+
+        Arguments:
+            weights: what the layer's `get_weights()` gave; or name -> array, as from the variables of a SavedModel or
+                an HDF5 file, where the end of the name counts ("…/chain_kernel:0").
+
+        Raises:
+            ValueError: for weights that are missing or of another shape.
+        """
+        if not isinstance(weights, Mapping):
+            weights = _named_addons_weights(list(weights))
+        named = {path.split(":")[0].split("/")[-1]: np.asarray(v) for path, v in weights.items()}
+        if "chain_kernel" not in named:
+            raise ValueError(f"There is no weight called chain_kernel, only {', '.join(named)}.")
+        zeros = np.zeros(self.tags)
+        for name, shape in (
+            ("chain_kernel", (self.tags, self.tags)),
+            ("left_boundary", (self.tags,)),
+            ("right_boundary", (self.tags,)),
+            ("bias", (self.tags,)),
+        ):
+            found = named.setdefault(name, zeros).shape
+            if found != shape:
+                raise ValueError(
+                    f"{name} has shape {list(found)}; {self.tags} tags need {list(shape)}."
+                )
+        kernel = named.get("kernel", np.eye(self.tags))
+        if not self.built:
+            self.build((None, None, kernel.shape[0]))
+        if kernel.shape != tuple(self.kernel.shape):
+            raise ValueError(
+                f"kernel has shape {list(kernel.shape)}; this layer's has {list(self.kernel.shape)}."
+            )
+        self.kernel.assign(kernel)
+        self.bias.assign(named["bias"])
+        self.transitions.assign(named["chain_kernel"])
+        self.start.assign(named["left_boundary"])
+        self.end.assign(named["right_boundary"])
 
     def _constrained(self) -> list[tf.Tensor]:
         scores = [_tensor(weight) for weight in (self.transitions, self.start, self.end)]
@@ -408,10 +468,12 @@ def tag_constraints(tags: Sequence[str], scheme: str) -> np.ndarray:
         return permitted
     parts = []
     for tag in tags:
-        letter, _, label = tag.partition("-")
-        if letter not in tuple(letters[scheme]) or (letter == "O") == bool(label):
+        letter, hyphen, label = tag.partition("-")
+        known = letter in tuple(letters[scheme]) and bool(hyphen) == bool(label)
+        if not known or (letter == "O" and label):
             raise ValueError(f"{tag!r} is no tag of the scheme {scheme}.")
-        parts.append((letter, label))
+        # Spans without a label, as B, I, O, are spans of one label.
+        parts.append((letter, "" if letter == "O" else label or "_"))
 
     def follows(left: tuple[str, str], right: tuple[str, str]) -> bool:
         same = left[1] == right[1] and left != outside
@@ -429,6 +491,31 @@ def tag_constraints(tags: Sequence[str], scheme: str) -> np.ndarray:
             for k, left in enumerate(rows)
         ]
     )
+
+
+def _named_addons_weights(weights: list) -> dict[str, Any]:
+    """The weights of a `tfa.layers.CRF` in the order of its `get_weights`: chain, boundary, dense layer."""
+    names = {
+        1: ["chain_kernel"],
+        3: ["chain_kernel", "left_boundary", "right_boundary"],
+        5: ["chain_kernel", "left_boundary", "right_boundary", "kernel", "bias"],
+    }.get(len(weights))
+    if names is None:
+        raise ValueError(
+            f"tfa.layers.CRF has 1, 3 or 5 weights (as it is made), not {len(weights)}."
+        )
+    if len(weights) == 3 and np.ndim(weights[1]) == 2:
+        names = ["chain_kernel", "kernel", "bias"]
+    return dict(zip(names, weights))
+
+
+def _largest(moved: tf.Tensor, k: int) -> tf.Tensor:
+    """The k largest of [batch, ranks, from, to] over ranks and from: [batch, k, to]."""
+    if k == 1:
+        return tf.reduce_max(moved, axis=[1, 2])[:, None, :]
+    batch, tags = tf.shape(moved)[0], moved.shape[3]
+    moved = tf.reshape(moved, [batch, k * tags, tags])
+    return tf.transpose(tf.math.top_k(tf.transpose(moved, [0, 2, 1]), k).values, [0, 2, 1])
 
 
 def _tensor(weight) -> tf.Tensor:
