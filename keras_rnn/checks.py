@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +52,7 @@ def check_cell(cell: Cell, reference: Callable[..., Any] | None = None, memory: 
     try:
         _check(cell, reference, memory, report)
     except Exception as error:  # a broken cell may raise anything; the answer is still a report
-        report.differs("it runs", f"{type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        report.differs("it runs", f"{type(error).__name__}: {_message(error)}")
     return report.close()
 
 
@@ -82,6 +84,11 @@ class _Report:
 
 
 def _check(cell: Cell, reference, memory, report: _Report):
+    config = cell.get_config()
+    for name, parameter in inspect.signature(type(cell).__init__).parameters.items():
+        named = parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if named and name != "self" and name not in config:
+            report.differs("get_config", f"lacks {name!r}, so that a saved cell loses it")
     cell = _copy(cell)
     generator = np.random.default_rng(0)
     x = tf.constant(generator.normal(size=(BATCH, TIME, FEATURES)), "float32")
@@ -192,6 +199,14 @@ def _check_bfloat16(cell: Cell, x, memory, report: _Report):
 
 def _copy(cell: Cell, **changes) -> Cell:
     return type(cell).from_config({**cell.get_config(), **changes})
+
+
+def _message(error: Exception) -> str:
+    """What the error says, in one line. Keras puts a line of its own before it, and ink around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered"):
+        del lines[0]
+    return re.sub("\x1b\\[[0-9;]*m", "", lines[0] if lines else "")
 
 
 def _shape(size) -> tuple[int, ...]:

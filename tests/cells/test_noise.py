@@ -178,10 +178,10 @@ def test_dropout_on_the_candidate_leaves_the_memory():
     )
     # What is kept is scaled up: its mean over many draws is the candidate without noise.
     first = []
-    for _ in range(400):
+    for _ in range(100):
         first.append(np.asarray(layer(x[:, :1], training=True)[1]["c_tilde"]))
     expected = np.asarray(layer(x[:, :1])[1]["c_tilde"])
-    np.testing.assert_allclose(np.mean(first, 0), expected, atol=0.2)
+    np.testing.assert_allclose(np.mean(first, 0), expected, atol=0.35)
 
 
 def test_zoneout_keeps_each_state_with_its_own_rate():
