@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -72,21 +72,23 @@ def log(line: str) -> None:
 # Data
 
 
-def split(strata: list[str], seed: int, share: float = DEV_SHARE) -> np.ndarray:
+def split(strata: Iterable[str], seed: int, share: float = DEV_SHARE) -> np.ndarray:
     """Which of the examples a dev set takes: bool [examples], the same share of each stratum, by a seeded draw."""
+    numbers: dict[str, int] = {}
+    strata = np.fromiter((numbers.setdefault(name, len(numbers)) for name in strata), np.int32)
     rng = np.random.default_rng(seed)
     chosen = np.zeros(len(strata), bool)
-    members = collections.defaultdict(list)
-    for number, stratum in enumerate(strata):
-        members[stratum].append(number)
+    grouped = np.split(
+        np.argsort(strata, kind="stable"), np.cumsum(np.bincount(strata, minlength=1))[:-1]
+    )
     # What rounding takes from one stratum it gives to the next, so that many small strata get their share too.
     owed = 0.0
-    for stratum in sorted(members):
-        numbers = np.array(members[stratum])
-        owed += share * len(numbers)
-        count = min(int(round(owed)), len(numbers) - 1)
+    for name in sorted(numbers):
+        members = grouped[numbers[name]]
+        owed += share * len(members)
+        count = min(int(round(owed)), len(members) - 1)
         owed -= count
-        chosen[rng.permutation(numbers)[:count]] = True
+        chosen[rng.permutation(members)[:count]] = True
     if not chosen.any() and len(strata) > 1:
         chosen[rng.integers(len(strata))] = True
     return chosen
@@ -148,7 +150,7 @@ def _encode_data(
 ) -> dict[str, Any]:
     in_dev = None
     if not dev_data:
-        in_dev = split([task.stratum(record) for record in task.read(train_data)], seed)
+        in_dev = split((task.stratum(record) for record in task.read(train_data)), seed)
         if not in_dev.any():
             raise pipelines.InputError(
                 "one example is too few to split a dev set off; give --dev_data", train_data
@@ -372,7 +374,9 @@ class Trainer:
             logs, whole = self._epoch(callbacks)
             state.seconds += time.perf_counter() - start
             judged = self.judge()
-            logs.update({f"dev_{name}": value for name, value in judged.items()})
+            # Keras's list of callbacks takes plain numbers alone.
+            scores = {name: value for name, value in judged.items() if isinstance(value, float)}
+            logs.update({f"dev_{name}": value for name, value in scores.items()})
             self._finite(judged["loss"], "the dev loss")
             better = self._is_better(judged[self.task.metric])
             if better:
@@ -644,7 +648,7 @@ class Scalars(keras.callbacks.Callback):
             tf.summary.scalar("padding_share", self.trainer.train_batches.padding_share)
         with self.writers["dev"].as_default(step):
             for name, value in logs.items():
-                if name.startswith("dev_") and isinstance(value, float):
+                if name.startswith("dev_"):
                     tf.summary.scalar(name.removeprefix("dev_"), value)
             self._pictures()
         for writer in self.writers.values():

@@ -94,6 +94,14 @@ def test_tensorboard_has_scalars_and_attention(trained):
         assert [step for step, _ in found["train", tag]] == [13, 26, 39]
     assert [step for step, _ in found["dev", "accuracy"]] == [13, 26, 39]
     assert tf.make_ndarray(found["train", "learning_rate"][0][1]) == pytest.approx(0.02)
+    assert {tag for part, tag in found if part == "dev"} == {
+        "accuracy",
+        "loss",
+        "f1_macro",
+        "f1_micro",
+        "attention/0",
+        "attention/1",
+    }
     text = tf.make_ndarray(found["dev", "attention/0"][-1][1]).item().decode()
     words = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:]
     assert words == small_data.rows(50, seed=1)[0]["text"].split()
