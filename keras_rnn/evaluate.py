@@ -24,7 +24,7 @@ def evaluate(run: Run, data: str = "") -> dict[str, Any]:
         if data:
             folder = os.path.join(scratch, "examples")
             store = pipelines.write_store(
-                folder, task.encode(task.read(data, counts)), task.columns
+                folder, task.encode(task.read(data, counts), counts), task.columns
             )
         else:
             store = pipelines.ExampleStore(os.path.join(run.workdir.examples, "dev"))

@@ -42,7 +42,8 @@ def predict(run: Run, source: str = "", target: str = "", output_format: str = "
             yield record, answer
 
     if rewriting:
-        rewriting((answer for _, answer in answered()), target or sys.stdout.buffer)
+        rewriting(answered(), target or sys.stdout.buffer)
+        sys.stdout.flush()
     else:
         with _opened(target) as file:
             writer = WRITERS[output_format](run, file, source)

@@ -10,8 +10,8 @@ import pipelines
 _SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
 _TAGGED = (
     ".conllu",
-    ".conll",
     ".conll-u",
+    ".conll",
     ".iob",
     ".iob1",
     ".iob2",
@@ -54,7 +54,7 @@ def format_of(file: str, column: str, delimiter: str = "") -> str:
 
 
 def tagged_format_of(file: str, tags: Collection[str]) -> str:
-    """`tagged`, `jsonl` or `lines`: by the suffix, else by how the file begins.
+    """`conllu`, `columns`, `jsonl` or `lines`: by the suffix, else by how the file begins.
 
     Arguments:
         file: a name, or `-` for standard input, which is looked at but not consumed.
@@ -64,17 +64,19 @@ def tagged_format_of(file: str, tags: Collection[str]) -> str:
     if suffix in _SUFFIXES[3:]:
         return "jsonl"
     if suffix in _TAGGED:
-        return "tagged"
+        return "conllu" if suffix in _TAGGED[:2] else "columns"
     lines = [line for line in _head(file).split("\n") if not line.startswith("#")]
     first = next((line for line in lines if line.strip()), "")
     if first.lstrip().startswith("{"):
         return "jsonl"
+    # The last line may be cut.
     rows = [line.split() for line in lines[:-1] if line.strip()]
     widths = {len(row) for row in rows}
-    if len(widths) != 1 or widths == {1} or not rows:
+    if len(widths) != 1 or widths == {1}:
         return "lines"
-    known = sum(row[-1] in tags for row in rows)
-    return "tagged" if 2 * known > len(rows) or widths == {10} and "\t" in first else "lines"
+    if widths == {10} and "\t" in first and first[:1].isdigit():
+        return "conllu"
+    return "columns" if 2 * sum(row[-1] in tags for row in rows) > len(rows) else "lines"
 
 
 def _first_line(file: str) -> str:

@@ -1,9 +1,13 @@
 """Sequence tagging: its files, its model, its score, its answers."""
 
 import collections
+import contextlib
 import functools
 import json
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -55,6 +59,7 @@ class Tagging(Task):
         self.width = 0
         self.confusion: metrics.TagCounts | None = None
         self._places: dict[str, str] = {}
+        self._kept_input = ""
 
     @property
     def metric(self) -> str:
@@ -71,7 +76,7 @@ class Tagging(Task):
         parts = pipelines.date_tags(seed=0)
         for name, records in zip(("train", "dev", "test"), parts, strict=True):
             files[name] = os.path.join(directory, f"{name}.conll")
-            pipelines.write_conll(files[name], records)
+            pipelines.write_table(files[name], records)
         return files
 
     @functools.cached_property
@@ -402,7 +407,12 @@ class Tagging(Task):
 
     def read_input(self, file, counts=None):
         kind = tagged_format_of(file, self.tags)
-        if kind == "tagged":
+        if file == "-" and self._kept_input:
+            file = self._kept_input
+        elif file == "-" and kind == "conllu":
+            tag = self._tag_column if isinstance(self._tag_column, str) else "upos"
+            return conll.read_conllu(file, tag, counts, on_error="yield", tags=False)
+        if kind in ("columns", "conllu"):
             return self.read(file, counts, answers=False, on_error="yield")
         if kind == "jsonl":
             return _json_records(file)
@@ -420,19 +430,50 @@ class Tagging(Task):
         return {**record.row, "tokens": answer["tokens"], "tags": answer["tags"]}
 
     def rewriting(self, source):
-        if source == "-" or tagged_format_of(source, self.tags) != "tagged":
-            return None
+        kind = tagged_format_of(source, self.tags)
+        if kind not in ("columns", "conllu"):
+            return functools.partial(self._write_answers, kind)
+        if source == "-":
+            # It is read twice: for the answers, and to be written again.
+            with tempfile.NamedTemporaryFile(
+                suffix=".conllu" if kind == "conllu" else ".conll", delete=False
+            ) as kept:
+                shutil.copyfileobj(sys.stdin.buffer, kept)
+            source = self._kept_input = kept.name
         return functools.partial(self._rewrite, source)
 
-    def _rewrite(self, source: str, answers: Iterable[Mapping[str, Any]], target: Any) -> None:
-        conll.rewrite(
-            source,
-            (answer.get("tags") for answer in answers),
-            target,
-            self._token_column,
-            self._tag_column,
-            self.width or None,
-        )
+    def _rewrite(self, source: str, answers: Iterable[tuple[Any, dict]], target: Any) -> None:
+        """The file again, with the answers in the place of its tags, all else as it was."""
+        try:
+            conll.rewrite(
+                source,
+                (answer.get("tags") for _, answer in answers),
+                target,
+                self._token_column,
+                self._tag_column,
+                self.width or None,
+            )
+        finally:
+            if self._kept_input:
+                os.remove(self._kept_input)
+                self._kept_input = ""
+
+    def _write_answers(self, kind: str, answers: Iterable[tuple[Any, dict]], target: Any) -> None:
+        """JSON lines with the answers in them; for plain lines columns, a token and its tag."""
+        with contextlib.ExitStack() as stack:
+            if isinstance(target, str):
+                stream = stack.enter_context(pipelines.atomic_write(target, binary=True))
+            else:
+                stream = target
+            for record, answer in answers:
+                if "error" in answer:
+                    continue
+                if kind == "jsonl":
+                    lines = json.dumps(self.as_row(record, answer), ensure_ascii=False)
+                else:
+                    pairs = zip(answer["tokens"], answer["tags"], strict=True)
+                    lines = "".join(f"{token}\t{tag}\n" for token, tag in pairs)
+                stream.write(f"{lines}\n".encode())
 
     def pictures(self, server, records):
         shown = {}

@@ -189,10 +189,11 @@ class Task(abc.ABC):
 
     def rewriting(
         self, source: str
-    ) -> Callable[[Iterable[Mapping[str, Any]], Any], None] | None:
-        """For --output_format=same where rows are not all that a file holds: writes the input with the answers.
+    ) -> Callable[[Iterable[tuple[Any, dict[str, Any]]], Any], None] | None:
+        """For --output_format=same where the input is no table: what writes it again, with the answers.
 
-        Called with the answers, in order, and a file name or a stream of bytes. None: rows are written.
+        Called with each record, or the error in its place, and its answer, in order, and with a file name or a stream
+        of bytes. None: `as_row` makes rows of a table.
         """
         return None
 
