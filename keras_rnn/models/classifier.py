@@ -28,6 +28,7 @@ class Classifier(keras.Model):
 
     Example:
         >>> import numpy as np
+        >>> import numpy as np
         >>> classifier = Classifier(3, encoder={"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 5}})
         >>> classifier({"ids": np.array([[2, 3, 0]])}).shape.as_list()
         [1, 3]
