@@ -2,8 +2,8 @@
 
 (a) Which language is this? Dates, times, durations and lists in 48 languages, from the CLDR
 locale data that Babel carries. (b) English sentences whose ambiguous word a later word decides.
-(c) Sentences of dates, times and durations in those languages, each part tagged. (d) Sentences in
-which most words say nothing, so that the order of the tags must.
+(c) Sentences of dates, times and durations in those languages, each part tagged. (d) Journeys
+of which most words say nothing, so that which tag may follow which must tell.
 """
 
 from __future__ import annotations
@@ -416,59 +416,70 @@ def _tagged(sentences: Sequence[_Pieces]) -> list[dict]:
     return records
 
 
-# The order in which the colours follow each other, round and round, and two words for each.
-_COLOURS = {
-    "red": ["ruby", "scarlet"],
-    "green": ["emerald", "olive"],
-    "white": ["ivory", "snowy"],
-    "blue": ["azure", "navy"],
-    "black": ["ebony", "coaly"],
-    "yellow": ["golden", "lemony"],
-    "brown": ["amber", "hazel"],
-    "grey": ["silver", "ashen"],
-    "pink": ["rosy", "salmon"],
+# A railway map: the trains of each station go on to two others, the second ones far off in the list.
+_STATIONS = (
+    "Abbey Bridge Castle Docks East Ferry Garden Harbour Island Junction Kings Lake "
+    "Market North Opera Park Quay River South Tower Union Valley West Zoo"
+).split()
+_NEXT_STATIONS = {
+    station: [_STATIONS[(place + 1) % 24], _STATIONS[(7 * place + 5) % 24]]
+    for place, station in enumerate(_STATIONS)
 }
-_BEADS = ["bead", "pearl", "stone", "shell", "button", "ring"]
+_SILENT_STOPS = ["stop", "halt", "platform", "there", "then", "next"]
 
 
 def transitions(
-    seed: int = 0, train: int = 250, dev: int = 100, test: int = 200
+    seed: int = 0, train: int = 300, dev: int = 100, test: int = 200
 ) -> tuple[list[dict], list[dict], list[dict]]:
-    """Strings of beads, to be tagged with their colours, of which the words name but one.
+    """Railway journeys to be tagged with their stations, of which the words name but some.
 
-    The colours follow each other in one fixed order, round and round, from any first one. One bead
-    of a string is called by its colour (*azure*, *navy*), all others by words that say nothing
-    (*bead*, *pearl*), so that only the transitions between tags decide. A CRF has a weight for each
-    of them; with softmax the encoder must learn to count round the order from the bead that it
-    knows, in both directions, for which the training sentences are few.
+    Trains go on from each station to two others. Most stops of a journey are called by words that
+    say nothing (*stop*, *halt*); the named ones are just enough for one journey alone to be
+    possible on the map, so that which tag may follow which decides all others. A CRF has a weight
+    for each pair of tags, and finds the journey; with softmax the encoder itself would have to learn
+    which stations can be reached from either side in how many steps.
 
     Args:
-        seed: another seed, other sentences.
-        train, dev, test: how many sentences.
+        seed: another seed, other journeys on the same map.
+        train, dev, test: how many journeys.
 
     Returns:
         train, dev, test: {"tokens": [...], "tags": [...]}.
 
     Example:
 
-    >>> train, dev, test = transitions(train=3, dev=1, test=1)
-    >>> record = train[0]
-    >>> named = [word not in ("bead", "pearl", "stone", "shell", "button", "ring")
-    ...          for word in record["tokens"]]
-    >>> sum(named)
-    1
+    >>> train, dev, test = transitions(train=1, dev=1, test=1)
+    >>> [word for word, tag in zip(train[0]["tokens"], train[0]["tags"]) if word == tag] != []
+    True
     """
     generator = np.random.default_rng(seed)
-    colours = list(_COLOURS)
+    stations = list(_NEXT_STATIONS)
+    leads = np.array([[b in _NEXT_STATIONS[a] for b in stations] for a in stations], int)
     records = []
     for _ in range(train + dev + test):
-        length, first = int(generator.integers(8, 25)), int(generator.integers(len(colours)))
-        tags = [colours[(first + place) % len(colours)] for place in range(length)]
-        tokens = [_BEADS[i] for i in generator.integers(len(_BEADS), size=length)]
-        named = int(generator.integers(length))
-        tokens[named] = _COLOURS[tags[named]][generator.integers(2)]
+        journey = [int(generator.integers(len(stations)))]
+        for _ in range(int(generator.integers(7, 20))):
+            journey.append(int(generator.choice(np.flatnonzero(leads[journey[-1]]))))
+        named = np.ones(len(journey), bool)
+        for place in generator.permutation(len(journey)):
+            named[place] = False
+            named[place] = _journeys(journey, named, leads) > 1
+        tags = [stations[number] for number in journey]
+        words = generator.choice(_SILENT_STOPS, size=len(journey))
+        tokens = [tag if is_named else str(w) for tag, is_named, w in zip(tags, named, words)]
         records.append({"tokens": tokens, "tags": tags})
     return records[:train], records[train : train + dev], records[train + dev :]
+
+
+def _journeys(journey: Sequence[int], named: np.ndarray, leads: np.ndarray) -> int:
+    """How many journeys on the map call at the named stations of this one, at the same stops."""
+    ways = np.ones(len(leads), int)
+    for place, station in enumerate(journey):
+        if place:
+            ways = ways @ leads
+        if named[place]:
+            ways = ways * (np.arange(len(leads)) == station)
+    return int(ways.sum())
 
 
 def write_table(path: str | os.PathLike, records: Iterable[Mapping[str, object]]) -> None:
