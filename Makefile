@@ -2,7 +2,8 @@
 
 .PHONY: help demo test test-all lint format notebooks bench clean
 
-PYTEST = .venv/bin/python -m pytest
+# Two processes: most of the time goes into compilations, each of which keeps one core busy.
+PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope
 
 help:
 	@echo "make demo       train, evaluate, ask and export a classifier on built-in data"
