@@ -152,9 +152,9 @@ places = np.arange(test_ids.shape[1])
 distance = np.array([np.abs(places[:, None] - places[tells]).min(axis=1) for tells in telling])
 figure, axis = plt.subplots(figsize=[6, 2.6], layout="constrained")
 for shift, (name, found) in enumerate([("softmax", by_softmax), ("CRF", by_crf)]):
-    wrong = [np.mean((found != test_tags)[real & (distance == d)]) for d in range(4)]
-    axis.bar(np.arange(4) + 0.4 * shift - 0.2, wrong, width=0.4, label=name)
-axis.set_xticks(range(4))
+    wrong = [np.mean((found != test_tags)[real & (distance == d)]) for d in range(3)]
+    axis.bar(np.arange(3) + 0.4 * shift - 0.2, wrong, width=0.4, label=name)
+axis.set_xticks(range(3))
 axis.set_xlabel("steps to the nearest word that tells")
 axis.set_ylabel("share of tags wrong")
 axis.legend()
