@@ -1,5 +1,6 @@
 """A vector for each word from its characters: a convolution, or a recurrent layer in both directions."""
 
+import math
 from typing import Any
 
 import keras
@@ -12,6 +13,12 @@ from keras_rnn.layers.rnn import FusedRNN
 Tensor = Any
 
 
+def unit_vectors(dimension: int) -> keras.initializers.Initializer:
+    """Random vectors of mean squared length 1."""
+    bound = math.sqrt(3 / dimension)
+    return keras.initializers.RandomUniform(-bound, bound)
+
+
 class _CharacterLayer(keras.layers.Layer):
     """Characters' vectors, word by word; a subclass says how they become one."""
 
@@ -20,8 +27,13 @@ class _CharacterLayer(keras.layers.Layer):
         self.alphabet_size = alphabet_size
         self.units = units
         self.embedding_dim = embedding_dim
+        # Vectors of length 1: Keras's own are so short that the filters learn little at first.
         self.embedding = keras.layers.Embedding(
-            alphabet_size, embedding_dim, dtype=self.dtype_policy, name="embedding"
+            alphabet_size,
+            embedding_dim,
+            embeddings_initializer=unit_vectors(embedding_dim),
+            dtype=self.dtype_policy,
+            name="embedding",
         )
 
     def call(self, ids: Tensor, training: bool = False) -> Tensor:

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_rnn.cells import make_cell
 from keras_rnn.layers import FusedRNN
-from keras_rnn.layers.characters import CHARACTER_LAYERS
+from keras_rnn.layers.characters import CHARACTER_LAYERS, unit_vectors
 
 UNKNOWN = 1
 
@@ -182,7 +182,11 @@ class TextEncoder(keras.layers.Layer):
         self.attributes = None
         if attributes_size:
             self.attributes = keras.layers.Embedding(
-                attributes_size, attribute_dim, dtype=dtype, name="attributes"
+                attributes_size,
+                attribute_dim,
+                embeddings_initializer=unit_vectors(attribute_dim),
+                dtype=dtype,
+                name="attributes",
             )
             self.width += attributes * attribute_dim
         self.embedding_dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
