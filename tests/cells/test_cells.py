@@ -123,16 +123,15 @@ def test_a_cell_lives_through_its_config(name):
 
 
 @pytest.mark.parametrize("name", keras_rnn.CELLS)
-def test_every_weight_gets_a_gradient_and_the_layer_trains(name):
+def test_every_trainable_weight_moves_in_training(name):
     """A weight that training does not move is a weight that is not in the graph."""
     layer = keras_rnn.FusedRNN(keras_rnn.make_cell(name, UNITS))
     model = keras.Sequential([keras.Input([None, FEATURES]), layer, keras.layers.Dense(1)])
-    model.compile("sgd", "mse", jit_compile=False)
+    model.compile("sgd", "mse", run_eagerly=True)
     before = model.get_weights()
-    model.fit(values(8, TIME, FEATURES), values(8, 1, seed=1), verbose=0)
+    model.train_on_batch(values(8, TIME, FEATURES), values(8, 1, seed=1))
     moved = [not np.array_equal(old, new) for old, new in zip(before, model.get_weights())]
-    frozen = [not weight.trainable for weight in model.weights]
-    assert moved == [not still for still in frozen]
+    assert moved == [weight.trainable for weight in model.weights]
 
 
 def test_lstm_biases():
