@@ -15,7 +15,7 @@ SETTINGS = {
     "learning_rate": 0.02,
     "epochs": 6,
     "batch_size": 16,
-    "max_shapes": 2,
+    "max_shapes": 1,
     "dropout": 0.0,
     "average": 0.0,
     "jit_compile": False,
@@ -46,11 +46,12 @@ def sentences(number: int, seed: int = 0) -> list[tuple[list[str], list[str]]]:
     return made
 
 
-def conll(pairs: list[tuple[list[str], list[str]]], separator: str = "\t") -> str:
+def conll(pairs: list[tuple[list[str], list[str]]], between: str = "\t") -> str:
+    """Columns with `between` between token and tag: more columns, if it holds them."""
     blocks = []
     for tokens, tags in pairs:
         rows = zip(tokens, tags, strict=True)
-        blocks.append("".join(f"{token}{separator}{tag}\n" for token, tag in rows))
+        blocks.append("".join(f"{token}{between}{tag}\n" for token, tag in rows))
     return "\n".join(blocks)
 
 

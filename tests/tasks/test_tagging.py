@@ -136,8 +136,8 @@ def test_answers_come_in_the_scheme_of_the_data(capsys, tmp_path, source, model)
     dev = spelled(DEV + extra[:1])
     workdir = small_tags.train_small(
         tmp_path,
-        small_tags.conll(spelled(TRAIN + extra), " "),
-        small_tags.conll(dev, " "),
+        "-DOCSTART- -X- -X- O\n\n" + small_tags.conll(spelled(TRAIN + extra), " NN I-NP "),
+        small_tags.conll(dev, " NN I-NP "),
         model_scheme=model,
         epochs=8,
     )
