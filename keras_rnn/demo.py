@@ -22,7 +22,9 @@ def config(keys: configs.Keys) -> ml_collections.ConfigDict:
             units=64,
             epochs=8,
             batch_size=64,
-            learning_rate=3e-3,
+            schedule="constant",
+            average=0.0,
+            max_shapes=3,
             dropout=0.1,
             word_dropout=0.0,
         )

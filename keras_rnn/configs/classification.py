@@ -14,7 +14,17 @@ from keras_rnn.configs.config import Key, shared_keys
 def keys() -> list[Key]:
     """The keys of classification, shared ones first."""
     return [
-        *shared_keys(),
+        *shared_keys(
+            units=64,
+            embedding_dim=64,
+            dropout=0.5,
+            learning_rate=3e-3,
+            schedule="linear",
+            epochs=8,
+            patience=0,
+            average=0.998,
+            max_shapes=4,
+        ),
         Key(
             "pooling",
             "attention",
@@ -38,7 +48,7 @@ def keys() -> list[Key]:
         Key("word_length", 20, "most characters read of a word, for characters", minimum=1),
         Key(
             "word_dropout",
-            0.0,
+            0.5,
             "share of training words replaced by the unknown word",
             minimum=0,
             maximum=0.95,
@@ -46,7 +56,7 @@ def keys() -> list[Key]:
         Key(
             "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
         ),
-        Key("vectors_trainable", False, "go on training pretrained vectors"),
+        Key("vectors_trainable", True, "go on training pretrained vectors"),
         Key("class_weights", "none", "weigh rare labels up", choices=("none", "balanced")),
         Key(
             "label_smoothing",
