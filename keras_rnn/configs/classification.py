@@ -16,7 +16,7 @@ def keys() -> list[Key]:
     return [
         *shared_keys(
             units=64,
-            embedding_dim=64,
+            embedding_dim=0,
             dropout=0.5,
             learning_rate=3e-3,
             schedule="linear",

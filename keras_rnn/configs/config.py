@@ -149,8 +149,8 @@ def shared_keys(**defaults: Value) -> list[Key]:
         Key(
             "embedding_dim",
             128,
-            "size of a token's vector, learnt from the data (beside the given one if there are vectors)",
-            minimum=1,
+            "size of a token's learnt vector; 0 = the task's choice, less beside pretrained ones",
+            minimum=0,
         ),
         Key(
             "vectors",

@@ -216,7 +216,7 @@ class Classification(Task):
         }
         encoder = {
             "vocabulary_size": self.features.tokenizer.size,
-            "embedding_dim": config.embedding_dim,
+            "embedding_dim": config.embedding_dim or (16 if config.vectors else 64),
             "stack": stack,
             "dropout": config.dropout,
             "word_dropout": config.word_dropout,

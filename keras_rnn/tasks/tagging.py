@@ -284,7 +284,7 @@ class Tagging(Task):
         config, features = self.config, self.features
         encoder = {
             "vocabulary_size": features.words.size,
-            "embedding_dim": config.embedding_dim,
+            "embedding_dim": config.embedding_dim or 64,
             "stack": {
                 "units": config.units,
                 "cell": config.cell,
