@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-# The shape, and the last one, two and three characters.
-ATTRIBUTES = ("shape", "1", "2", "3")
+# The shape, how the word ends in one to four characters, and how it begins in three.
+ATTRIBUTES = ("shape", "1", "2", "3", "4", "first")
 
 
 def word_attributes(tokens: tf.Tensor) -> tf.Tensor:
@@ -13,18 +13,18 @@ def word_attributes(tokens: tf.Tensor) -> tf.Tensor:
 
     The shape keeps the kind of each character (`X` upper case, `x` lower case, `c` letters without
     case, `9` digits, other signs as they are), runs of one kind shortened: two for capitals, one
-    for the rest. The endings are lower-cased.
+    for the rest. Endings and beginning are lower-cased.
 
     Args:
         tokens: string[count], valid UTF-8.
 
     Returns:
-        string[count, 4].
+        string[count, 6].
 
     Example:
 
     >>> word_attributes(["Walked", "USA-2"]).numpy().tolist()[0]
-    [b'shape Xx', b'1 d', b'2 ed', b'3 ked']
+    [b'shape Xx', b'1 d', b'2 ed', b'3 ked', b'4 lked', b'first wal']
     >>> word_attributes(["USA-2", "ఇంటికి"]).numpy()[:, 0].tolist()
     [b'shape XX-9', b'shape c']
     """
@@ -40,13 +40,13 @@ def word_attributes(tokens: tf.Tensor) -> tf.Tensor:
         shape = tf.strings.regex_replace(shape, pattern, sign)
     lowered = tf.strings.lower(tokens, encoding="utf-8")
     length = tf.strings.length(lowered, unit="UTF8_CHAR")
-    parts = [shape]
-    for size in (1, 2, 3):
-        parts.append(
-            tf.strings.substr(
-                lowered, tf.maximum(length - size, 0), tf.fill(tf.shape(length), size), "UTF8_CHAR"
-            )
-        )
+
+    def part(begin: tf.Tensor, size: int) -> tf.Tensor:
+        sizes = tf.fill(tf.shape(length), size)
+        return tf.strings.substr(lowered, begin, sizes, unit="UTF8_CHAR")
+
+    endings = [part(tf.maximum(length - size, 0), size) for size in (1, 2, 3, 4)]
+    parts = [shape, *endings, part(tf.zeros_like(length), 3)]
     named = [
         tf.strings.join([tf.constant(name + " "), part])
         for name, part in zip(ATTRIBUTES, parts, strict=True)
