@@ -89,8 +89,11 @@ def split(strata: Iterable[str], seed: int, share: float = DEV_SHARE) -> np.ndar
         count = min(int(round(owed)), len(members) - 1)
         owed -= count
         chosen[rng.permutation(members)[:count]] = True
-    if not chosen.any() and len(strata) > 1:
-        chosen[rng.integers(len(strata))] = True
+    if not chosen.any():
+        # A tenth is less than one example; the only one of its stratum stays in training all the same.
+        several = [members for members in grouped if len(members) > 1]
+        if several:
+            chosen[rng.choice(max(several, key=len))] = True
     return chosen
 
 
@@ -153,7 +156,7 @@ def _encode_data(
         in_dev = split((task.stratum(record) for record in task.read(train_data)), seed)
         if not in_dev.any():
             raise pipelines.InputError(
-                "one example is too few to split a dev set off; give --dev_data", train_data
+                "has too few examples to split a dev set off; give --dev_data", train_data
             )
 
     counts = collections.Counter()

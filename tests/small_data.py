@@ -17,6 +17,10 @@ SETTINGS = {
     "batch_size": 16,
     "max_shapes": 2,
     "dropout": 0.1,
+    "word_dropout": 0.0,
+    "average": 0.0,
+    "schedule": "constant",
+    "patience": 5,
     "jit_compile": False,
     "pictures": 2,
 }

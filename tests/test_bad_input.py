@@ -47,7 +47,8 @@ CASES = {
     "a NUL byte": ("train.tsv", GOOD + b"a\0b\tgood\n", "train.tsv:22: a NUL byte"),
     "a ragged row": ("train.tsv", GOOD + b"a\tb\tc\n", "train.tsv:22: the row has 3 fields"),
     "no JSON": ("train.jsonl", b"{'text': 1}\n", "train.jsonl:1: not a JSON object"),
-    "one example": ("train.tsv", b"text\tlabel\na\tx\n", "train.tsv: one example is too few"),
+    "one example": ("train.tsv", b"text\tlabel\na\tx\n", "train.tsv: has too few examples"),
+    "one of each": ("train.tsv", b"text\tlabel\na\tx\nb\ty\n", "train.tsv: has too few examples"),
 }
 
 

@@ -84,7 +84,8 @@ class Classification(Task):
         )
 
     def stratum(self, record):
-        return self.separator.join(self._labels_of(record))
+        # Of several labels the first: their combinations may all be different.
+        return "".join(self._labels_of(record)[:1])
 
     def _labels_of(self, record: pipelines.Record) -> list[str]:
         """The labels of a record, sorted, each once."""
