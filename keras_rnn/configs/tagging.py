@@ -6,6 +6,18 @@ recurrent network reads the sentence in both directions; a conditional random fi
     keras-rnn train --task=tagging --train_data=train.conllu --dev_data=dev.conllu --workdir=W
 
 Data: CoNLL-U (`.conllu`), or columns with a token and its tag on each line and a blank line between sentences.
+
+Measured on dev, two cores shared with other work; the time is that of the processor, compilation included. `vectors`
+is GloVe 6B, 50 dimensions, its first 20,000 words. No run had exactly the defaults below: what differed is named, and
+only the last one had endings of four letters and beginnings of three among the attributes.
+
+| data | settings beside the defaults | score | time |
+|---|---|---|---|
+| UD English EWT | vectors, epochs=8, dropout=0.4 (short character vectors at the start) | accuracy 0.9496 | |
+| WikiANN en | vectors, epochs=6, ended after 4 | f1 0.768 | 220 s |
+| SNIPS slots | vectors, epochs=6 | f1 0.962 | 200 s |
+| UD Telugu MTG | max_shapes=2 | accuracy 0.906 | |
+| UD Telugu MTG | max_shapes=2, attributes as they are now | accuracy 0.912 | |
 """
 
 from keras_rnn.configs.config import Key, shared_keys
