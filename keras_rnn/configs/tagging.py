@@ -67,7 +67,11 @@ def keys() -> list[Key]:
         ),
         Key("character_units", 32, "size of that vector for each width or direction", minimum=1),
         Key("word_length", 20, "characters read of a word; of a longer one both ends", minimum=2),
-        Key("attributes", True, "vectors of the shape of a word (Xx, 9-9), of its last letters and its first"),
+        Key(
+            "attributes",
+            True,
+            "vectors of the shape of a word (Xx, 9-9), of its last letters and its first",
+        ),
         Key("attribute_dim", 16, "size of each of these vectors", minimum=1),
         Key(
             "word_dropout",
