@@ -51,7 +51,7 @@ def keys() -> list[Key]:
         Key(
             "model_scheme",
             "BIO",
-            "scheme that the model works in, where there are spans; answers come in that of the data",
+            "scheme that the model works in for data in BIO or IOB1; answers come in that of the data",
             choices=("BIO", "IOBES"),
         ),
         Key(

@@ -67,7 +67,8 @@ class Tagging(Task):
 
     @property
     def model_scheme(self) -> str:
-        return "plain" if self.scheme == "plain" else self.config.model_scheme
+        # A model of BIO cannot spell the answers of IOBES, so the data's own scheme leads there.
+        return self.scheme if self.scheme in ("plain", "IOBES") else self.config.model_scheme
 
     # Data
 
