@@ -202,7 +202,11 @@ def test_vectors_also_for_words_that_training_never_saw(tmp_path):
     vectors = {f"w{n}": rng.normal(size=6) for n in (3, 30, 5, 40, 7)}
     lines = [word + " " + " ".join(f"{x:.6f}" for x in values) for word, values in vectors.items()]
     (tmp_path / "vectors.txt").write_text("\n".join(lines) + "\n")
-    settings = {"vectors": str(tmp_path / "vectors.txt"), "vectors_size": 2, "vectors_trainable": False}
+    settings = {
+        "vectors": str(tmp_path / "vectors.txt"),
+        "vectors_size": 2,
+        "vectors_trainable": False,
+    }
     task, _ = task_of(rows, tmp_path, **settings)
     model = task.build_model()
     note = task.initialize(model)
