@@ -18,6 +18,7 @@ _MODULES = {
         "StructuredSelfAttention",
     ),
     "keras_rnn.cells": (
+        "AttentionCell",
         "CELLS",
         "Cell",
         "ESNCell",

@@ -260,9 +260,9 @@ def _open(values: dict[str, str], overrides: dict[str, str]):
     """The run in `--workdir`, with the overrides that change no weights."""
     _required(values, "workdir")
 
-    from keras_rnn import train
+    from keras_rnn.run import open_run
 
-    return train.open_run(
+    return open_run(
         values["workdir"],
         modules=values["import"],
         change=lambda config, keys: override(config, keys, overrides, live_only=True),

@@ -25,7 +25,7 @@ LOWEST = -1e30
 def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:
     """Softmax over the last axis in float32, over the real positions alone.
 
-    Args:
+    Arguments:
         scores: tensor [..., time].
         mask: bool tensor that broadcasts to `scores`, true = real; None means all are real.
 
@@ -79,7 +79,7 @@ class AttentionPooling(keras.layers.Layer):
 
     Weights: `kernel` W_w [features, units], `bias` b_w [units], `context_vector` u_w [units].
 
-    Args:
+    Arguments:
         units: size of the hidden vectors u_it.
         kernel_initializer: for `kernel` and `context_vector`.
         kernel_regularizer: for `kernel` and `context_vector`.
@@ -148,7 +148,7 @@ class StructuredSelfAttention(keras.layers.Layer):
 
     Weights: `kernel` W_1ᵀ [features, units], `row_kernel` W_2ᵀ [units, rows].
 
-    Args:
+    Arguments:
         units: size of the hidden vectors.
         rows: number of weightings, r in the paper.
         penalty: factor of the penalty; 0 adds no loss.
@@ -245,7 +245,7 @@ class Attention(keras.layers.Layer):
     gives e. Inside a recurrent cell, call `keys` once and `attend` at every step with the cell's
     own `dot`; as a layer, call it.
 
-    Args:
+    Arguments:
         units: size of what is compared; each score says which.
         kernel_initializer: for all weights.
         kernel_regularizer: for all weights.
@@ -339,7 +339,7 @@ class BahdanauAttention(Attention):
     Weights: `query_kernel` W_s [query features, units], `memory_kernel` W_h [memory features,
     units], `score_vector` v [units].
 
-    Args:
+    Arguments:
         units: size of the hidden vectors that are compared.
 
     Call arguments and returns: as `Attention`.
@@ -384,7 +384,7 @@ class LuongAttention(Attention):
     Weights: dot has none; general `memory_kernel` W_a [memory features, units]; concat as
     `BahdanauAttention`.
 
-    Args:
+    Arguments:
         units: dot: the size of query and memory; general: the size of the query; concat: the
             size of the hidden vectors.
         score: "dot", "general" or "concat".

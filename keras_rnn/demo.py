@@ -8,6 +8,8 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import configs, evaluate, export, train
+from keras_rnn.reports import log
+from keras_rnn.run import open_run
 
 QUESTIONS = 12
 
@@ -34,17 +36,15 @@ def config(keys: configs.Keys) -> ml_collections.ConfigDict:
 def demo(settings: ml_collections.ConfigDict, workdir: str = "") -> None:
     """Trains language identification and shows what came of it."""
     workdir = workdir or tempfile.mkdtemp(prefix="keras_rnn_demo_")
-    train.log(
-        "Which language is it? Training on dates, times and lists of names from Babel's CLDR data."
-    )
+    log("Which language is it? Training on dates, times and lists of names from Babel's CLDR data.")
     train.train("classification", settings, workdir)
-    run = train.open_run(workdir)
+    run = open_run(workdir)
     test = run.workdir.read("data", "files.json")["test"]
-    train.log(f"\nOn the test data, {test}:")
+    log(f"\nOn the test data, {test}:")
     evaluate.evaluate(run, test)
     target = os.path.join(run.workdir.path, "export")
     export.export(run, target)
-    train.log("\nThe export answers (right answer first):")
+    log("\nThe export answers (right answer first):")
     records = list(run.task.read(test))
     step = max(len(records) // QUESTIONS, 1)
     asked = records[::step][:QUESTIONS]
@@ -56,5 +56,5 @@ def demo(settings: ml_collections.ConfigDict, workdir: str = "") -> None:
         label = label.decode("utf-8")
         mark = "" if label == record["label"] else "  ✗"
         text = pipelines.cut_text(record["text"].replace("\n", " "), 60)
-        train.log(f"  {record['label']:>4} {label:>4} {probability:.2f}  {text}{mark}")
-    train.log(f"\ntensorboard --logdir {run.workdir.tensorboard}")
+        log(f"  {record['label']:>4} {label:>4} {probability:.2f}  {text}{mark}")
+    log(f"\ntensorboard --logdir {run.workdir.tensorboard}")

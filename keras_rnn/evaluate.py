@@ -8,7 +8,7 @@ import tempfile
 from typing import Any
 
 import pipelines
-from keras_rnn.train import Run
+from keras_rnn.run import Run
 
 
 def evaluate(run: Run, data: str = "") -> dict[str, Any]:

@@ -11,8 +11,8 @@ import tensorflow as tf
 import keras_rnn
 import pipelines
 from keras_rnn import configs
+from keras_rnn.run import Run
 from keras_rnn.scan import forward_only
-from keras_rnn.train import Run
 
 # What an export has beside the SavedModel's own files; it also marks a folder as one of ours.
 ASSETS = "assets.extra"

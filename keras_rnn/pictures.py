@@ -24,7 +24,7 @@ INK = "66, 146, 198"
 def draw_gates(gates: Mapping[str, Any], words: Sequence[str], title: str = "") -> Figure:
     """Draws each gate as a heat map: words from left to right, units from top to bottom.
 
-    Args:
+    Arguments:
         gates: name -> values [time, units], for example one row of a layer's extras. Values from 0
             to 1 are drawn from white to dark; a gate with values below 0 (a candidate, a state) is
             drawn around white, blue below and red above.
@@ -67,7 +67,7 @@ def draw_gates(gates: Mapping[str, Any], words: Sequence[str], title: str = "") 
 def draw_attention(weights: Any, words: Sequence[str], title: str = "") -> Figure:
     """Draws attention over the words of one sequence.
 
-    Args:
+    Arguments:
         weights: [time], drawn as bars, or [rows, time] (structured self-attention), drawn as a heat
             map; weights beyond the last word (padding) are left out.
         words: one word a position.
@@ -103,7 +103,7 @@ def draw_attention(weights: Any, words: Sequence[str], title: str = "") -> Figur
 def attention_html(weights: Any, words: Sequence[str], caption: str = "") -> str:
     """Attention over words as HTML: the more weight, the more ink behind the word.
 
-    Args:
+    Arguments:
         weights: [time], or [rows, time], one line a row; weights beyond the last word are left out.
         words: one word a position, in any script.
         caption: stands above the words.
@@ -132,7 +132,7 @@ def document_attention_html(
 ) -> str:
     """Attention over a document as HTML: a bar before each sentence, ink behind its words.
 
-    Args:
+    Arguments:
         sentence_weights: [sentences].
         word_weights: for each sentence, [time].
         sentences: for each sentence, its words.
@@ -166,7 +166,7 @@ def draw_alignment(
 ) -> Figure:
     """Draws an alignment: a row for each target word, a column for each source word.
 
-    Args:
+    Arguments:
         weights: [target_time, source_time]; what is beyond the last words (padding) is left out.
         source: source words.
         target: target words.
@@ -227,7 +227,7 @@ def draw_transitions(
 ) -> Figure:
     """Draws the transition scores of a tagger: from the tag of the row to the tag of the column.
 
-    Args:
+    Arguments:
         scores: [tags, tags], previous tag first.
         tags: their names.
         start: scores [tags] of a first tag, drawn as a further row.

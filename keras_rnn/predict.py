@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
 
 import pipelines
+from keras_rnn.run import Run
 from keras_rnn.tasks.inputs import format_of
-from keras_rnn.train import Run
 
 # Records that are answered together.
 CHUNK = 256

@@ -71,7 +71,7 @@ def scan(
 ) -> Scanned:
     """Runs `step` over time, with an efficient gradient.
 
-    Args:
+    Arguments:
         step: `step(projected, states, dot, memory) -> (states, extras)`, one time step. It must be pure.
         projected: nest of tensors [time, batch, ...]; each step sees its slice.
         states: the states before the first step, each [batch, ...].
@@ -144,7 +144,7 @@ def scan_in_chunks(
 
     It is a scan whose step is itself a scan, so it needs no gradient of its own.
 
-    Args:
+    Arguments:
         run: `run(inputs, states, mask, memory) -> Scanned`, the scan of one chunk, with whatever goes before it. It
             must draw no noise, for it runs again in backward.
         inputs: nest of tensors [time, batch, ...].
@@ -227,21 +227,23 @@ class _Blocks:
     def __contains__(self, variable: Any) -> bool:
         return id(variable) in self._values and self._values[id(variable)].shape.rank == 2
 
-    def __call__(self, variable: keras.Variable, columns: slice | None) -> tf.Tensor:
-        key = (id(variable), *_span(variable, columns))
+    def __call__(
+        self, variable: keras.Variable, columns: slice | None, rows: slice | None
+    ) -> tf.Tensor:
+        key = (id(variable), *_span(variable.shape[0], rows), *_span(variable.shape[1], columns))
         if key not in self._blocks:
-            value = self._values[id(variable)]
-            self._blocks[key] = value if columns is None else value[:, columns]
+            self._blocks[key] = _block(self._values[id(variable)], columns, rows)
         return self._blocks[key]
 
 
 @dataclasses.dataclass
 class _Product:
-    """One `dot` of a step: the operand, the weight and its columns, and in backward the cotangent of the result."""
+    """One `dot` of a step: the operand, the block of the weight, and in backward the cotangent of the result."""
 
     operand: tf.Tensor
     variable: keras.Variable
     columns: slice | None
+    rows: slice | None
     result: tf.Tensor
     cotangent: tf.Tensor | None = None
 
@@ -261,17 +263,21 @@ class _Dot:
         self._kept = kept
 
     def __call__(
-        self, operand: tf.Tensor, variable: keras.Variable, columns: slice | None = None
+        self,
+        operand: tf.Tensor,
+        variable: keras.Variable,
+        columns: slice | None = None,
+        rows: slice | None = None,
     ) -> tf.Tensor:
         operand = _dropped(operand, self._operand_mask)
         if variable not in self._blocks or operand.shape.rank != 2:
-            return product(operand, variable, columns)
-        block = self._blocks(variable, columns)
+            return product(operand, variable, columns, rows)
+        block = self._blocks(variable, columns, rows)
         if self._kept is None:
             result = tf.matmul(operand, block)
         else:
             result = self._kept[len(self.products)]
-        entry = _Product(operand, variable, columns, result)
+        entry = _Product(operand, variable, columns, rows, result)
         self.products.append(entry)
         return result if self._kept is None else self._tap(entry, block)
 
@@ -485,7 +491,7 @@ class _Loop:
                 operands = stacks["operand", k]
             index = where[id(entry.variable)]
             d_block = _summed_product(operands, stacks["cotangent", k])
-            d_weight = _widened(d_block, entry.variable, entry.columns)
+            d_weight = _widened(d_block, entry)
             if d_weights[index] is not None:
                 d_weight = d_weights[index] + d_weight
             d_weights[index] = d_weight
@@ -530,17 +536,24 @@ class _Back:
         return sorted(set(self.firsts().values()))
 
 
-def product(operand: tf.Tensor, variable: Any, columns: slice | None = None) -> tf.Tensor:
-    """The plain `dot`: operand times a weight, or times a block of its columns."""
+def product(
+    operand: tf.Tensor, variable: Any, columns: slice | None = None, rows: slice | None = None
+) -> tf.Tensor:
+    """The plain `dot`: operand times a weight, or times a block of its columns and rows."""
     value = keras.ops.convert_to_tensor(variable)
-    return keras.ops.matmul(operand, value if columns is None else value[..., columns])
+    return keras.ops.matmul(operand, _block(value, columns, rows))
+
+
+def _block(value: tf.Tensor, columns: slice | None, rows: slice | None) -> tf.Tensor:
+    value = value if rows is None else value[..., rows, :]
+    return value if columns is None else value[..., columns]
 
 
 def masked_product(operand_mask: tf.Tensor | None) -> Callable[..., tf.Tensor]:
     """The plain `dot` with a recurrent dropout mask on its operands."""
 
-    def dot(operand, variable, columns=None):
-        return product(_dropped(operand, operand_mask), variable, columns)
+    def dot(operand, variable, columns=None, rows=None):
+        return product(_dropped(operand, operand_mask), variable, columns, rows)
 
     return dot
 
@@ -642,14 +655,15 @@ def _summed_product(operands: tf.Tensor, cotangents: tf.Tensor) -> tf.Tensor:
     return tf.matmul(operands, cotangents, transpose_a=True)
 
 
-def _span(variable: keras.Variable, columns: slice | None) -> tuple[int, int]:
-    start, stop, _ = (columns or slice(None)).indices(variable.shape[-1])
+def _span(size: int, part: slice | None) -> tuple[int, int]:
+    start, stop, _ = (part or slice(None)).indices(size)
     return start, stop
 
 
-def _widened(block: tf.Tensor, variable: keras.Variable, columns: slice | None) -> tf.Tensor:
+def _widened(block: tf.Tensor, entry: _Product) -> tf.Tensor:
     """The gradient of a block as the gradient of the whole weight."""
-    start, stop = _span(variable, columns)
-    if (start, stop) == (0, variable.shape[-1]):
-        return block
-    return tf.pad(block, [[0, 0], [start, variable.shape[-1] - stop]])
+    around = []
+    for size, part in zip(entry.variable.shape, (entry.rows, entry.columns)):
+        start, stop = _span(size, part)
+        around.append([start, size - stop])
+    return tf.pad(block, around) if any(map(any, around)) else block

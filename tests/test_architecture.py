@@ -1,7 +1,7 @@
 """The arrows of the house: who may import whom, and what may stand in one file only.
 
     scan → cells, attention → layers → models ┐
-                                     pipelines ┴→ tasks → train, evaluate, predict, export → app
+                                     pipelines ┴→ tasks → trainer → train, evaluate, predict, export → app
 
 `configs` needs no TensorFlow, so that `--help` answers at once.
 """
@@ -33,12 +33,20 @@ ALLOWED = {
     "tasks": {"configs", "metrics", "pictures", "pipelines"}
     | {"models", "cells", "layers", "attention"},
 }
+# A run: its examples, its loop and what it says, its workdir opened again.
+ALLOWED |= {
+    "examples": {"configs", "tasks", "workdir", "pipelines"},
+    "optimizer": set(),
+    "trainer": {"examples", "optimizer", "programs", "tasks", "workdir", "pipelines"},
+    "reports": {"trainer"},
+    "run": {"configs", "programs", "tasks", "workdir", "pipelines"},
+}
 COMMANDS = {"train", "evaluate", "predict", "export"}
 for command in COMMANDS:
     # "keras_rnn" is the front door itself, for what a user's own module finds there.
-    ALLOWED[command] = set(ALLOWED) | {"pipelines", "keras_rnn"} | COMMANDS
-ALLOWED["demo"] = ALLOWED["train"]
-ALLOWED["app"] = ALLOWED["train"] | {"demo"}
+    ALLOWED[command] = set(ALLOWED) - COMMANDS | {"pipelines", "keras_rnn"}
+ALLOWED["demo"] = ALLOWED["train"] | COMMANDS
+ALLOWED["app"] = ALLOWED["demo"] | {"demo"}
 ALLOWED["__main__"] = {"app"}
 
 # Rooms that neither TensorFlow nor Keras may enter when their module is imported.

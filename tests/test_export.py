@@ -11,7 +11,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 import pipelines
-from keras_rnn import app, train
+from keras_rnn import app
+from keras_rnn.run import open_run
 from tests import small_data
 
 TEXTS = ["w1 fine w2", "", "poor", "w3 " * 700 + "fine", "w1 . w2 poor ! w5", "ünïcode 漢字 fine"]
@@ -58,7 +59,7 @@ def in_another_process(exported, texts, signature="serving_default"):
 
 
 def test_another_process_gets_the_numbers_of_the_model(workdir, exported):
-    run = train.open_run(str(workdir))
+    run = open_run(str(workdir))
     wanted = run.task.server(run.model).answer([pipelines.Record({"text": t}) for t in TEXTS])
     given = in_another_process(exported, TEXTS)
     assert given["label"] == [answer["label"] for answer in wanted]

@@ -132,9 +132,9 @@ def test_answers_do_not_depend_on_their_neighbours(capsys, monkeypatch, workdir)
 
 def test_records_are_read_as_they_are_asked_for(workdir):
     """Answers come while input is still being read: nothing waits for the end."""
-    from keras_rnn import train
+    from keras_rnn.run import open_run
 
-    run = train.open_run(str(workdir))
+    run = open_run(str(workdir))
     read = []
 
     def records():

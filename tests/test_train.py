@@ -4,15 +4,13 @@ import json
 import os
 import shutil
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import pipelines
-from keras_rnn import app, configs, train
+from keras_rnn import app
 from keras_rnn.programs import Programs
-from keras_rnn.tasks import make_task
 from keras_rnn.workdir import Workdir
 from tests import small_data
 
@@ -242,101 +240,10 @@ def test_built_in_data(tmp_path, monkeypatch):
     assert Workdir(tmp_path / "w").read("metrics.json")["examples"] == 20
 
 
-def test_split_takes_a_tenth_of_each_stratum_by_a_seed():
-    strata = ["a"] * 100 + ["b"] * 50 + ["c"] * 10 + ["d"]
-    chosen = train.split(strata, seed=3)
-    counts = {s: int(chosen[np.array(strata) == s].sum()) for s in "abcd"}
-    assert counts == {"a": 10, "b": 5, "c": 1, "d": 0}
-    np.testing.assert_array_equal(chosen, train.split(strata, seed=3))
-    assert (chosen != train.split(strata, seed=4)).any()
-    # Many small strata share the tenth.
-    many = train.split([str(n // 3) for n in range(300)], seed=0)
-    assert many.sum() == 30
-    assert train.split(["a", "b", "b"], seed=0).tolist() in ([0, 1, 0], [0, 0, 1])
-    # The only example of a label stays in training.
-    assert train.split(["a", "b"], seed=0).sum() == train.split(["a"], seed=0).sum() == 0
-
-
 def test_a_dev_set_is_split_off_where_none_is_given(files, tmp_path):
     assert command(tmp_path / "w", files[0], epochs=1) == 0
     facts = Workdir(tmp_path / "w").read("metrics.json")
     assert facts["examples"] == 20 and facts["training"]["train_examples"] == 180
-
-
-@pytest.mark.parametrize(
-    "kind, warmup, expected",
-    [
-        ("constant", 0, [1.0, 1.0, 1.0]),
-        ("constant", 4, [0.25, 1.0, 1.0]),
-        ("linear", 0, [1.0, 0.5, 0.0]),
-        ("cosine", 0, [1.0, 0.5, 0.0]),
-        ("inverse_sqrt", 4, [0.25, (4 / 51) ** 0.5, (4 / 101) ** 0.5]),
-    ],
-)
-def test_schedules(kind, warmup, expected):
-    schedule = train.Schedule(kind, 2.0, warmup, 100)
-    got = [float(schedule(step)) / 2 for step in (0, 50, 100)]
-    np.testing.assert_allclose(got, expected, atol=1e-6)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
-    assert float(again(50)) == float(schedule(50))
-
-
-def trainer_of(tmp_path, records, **settings):
-    """A trainer over a few records, nothing trained yet."""
-    keys = configs.task_keys("classification")
-    config = keys.config()
-    with config.unlocked():
-        config.update({**small_data.SETTINGS, **settings})
-    keras.utils.set_random_seed(config.seed)
-    task = make_task("classification", config)
-    folder = Workdir(tmp_path / "trainer")
-    folder.make()
-    path = small_data.write_tsv(tmp_path / "records.tsv", records)
-    data = train.prepare_data(task, folder, path, path, 0)
-    model = task.build_model()
-    return train.Trainer(task, model, folder, data, Programs(config.jit_compile))
-
-
-def test_every_weight_moves_and_fillers_weigh_nothing(tmp_path):
-    """Five rows in a batch of eight give the gradients of the five, also with a loss of the model's own."""
-    settings = {
-        "dropout": 0.0,
-        "pooling": "self_attention",
-        "attention_penalty": 0.5,
-        "max_shapes": 1,
-    }
-    records = small_data.rows(5)
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    filled = trainer_of(tmp_path / "a", records, batch_size=8, **settings)
-    exact = trainer_of(tmp_path / "b", records, batch_size=5, **settings)
-    results = []
-    for trainer in (filled, exact):
-        (batch,) = trainer.train_batches.epoch(0)
-        before = [variable.numpy() for variable in trainer.variables]
-        gradients, weight, loss = trainer.gradient_step(batch)
-        norm = trainer.apply_step(gradients, weight)
-        after = [variable.numpy() for variable in trainer.variables]
-        assert all((a != b).any() for a, b in zip(before, after, strict=True))
-        scaled = [(gradient / weight).numpy() for gradient in gradients]
-        results.append((scaled, float(loss), float(norm), after, trainer))
-    for got, wanted in zip(results[0][0], results[1][0], strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-7)
-    assert results[0][1] == pytest.approx(results[1][1], rel=1e-5)
-    assert results[0][2] == pytest.approx(results[1][2], rel=1e-4)
-    assert int(filled.examples) == int(exact.examples) == 5
-    assert int(filled.tokens) == sum(len(record["text"].split()) for record in records)
-    assert float(filled.metrics["accuracy"].result()) == pytest.approx(
-        float(exact.metrics["accuracy"].result())
-    )
-
-
-def test_clipping_and_weight_decay_reach_the_optimizer(tmp_path):
-    trainer = trainer_of(
-        tmp_path, small_data.rows(8), optimizer="adamw", weight_decay=0.1, clip_norm=0.5
-    )
-    assert trainer.optimizer.global_clipnorm == 0.5
-    assert trainer.optimizer.weight_decay == 0.1
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
@@ -393,20 +300,3 @@ class LeakyCell(keras_rnn.Cell):
     assert "LeakyCel" in capsys.readouterr().err
     assert command(tmp_path / "v", "--import=no_such_module", *files) == 1
     assert "--import=no_such_module: there is no such module" in capsys.readouterr().err
-
-
-def test_keras_callbacks_run_in_the_loop(tmp_path):
-    trainer = trainer_of(tmp_path, small_data.rows(40), epochs=5)
-    seen = []
-
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            seen.append(batch)
-
-        def on_epoch_end(self, epoch, logs=None):
-            assert logs["dev_accuracy"] >= 0 and logs["loss"] > 0
-            self.model.stop_training = epoch == 1
-
-    assert trainer.run([Stop()]) == "a callback ended it"
-    assert trainer.state.epoch == 2
-    assert seen == [0, 1, 2] * 2

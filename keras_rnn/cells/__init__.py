@@ -6,6 +6,7 @@ import functools
 
 import keras
 
+from keras_rnn.cells.attention_cell import AttentionCell
 from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.esn import ESNCell
 from keras_rnn.cells.gru import GRUCell
@@ -37,12 +38,13 @@ def make_cell(name: str, /, units: int, **kwargs) -> Cell:
     """Makes a cell by its short name, or by the class name of a registered cell.
 
     Arguments:
-        name: a key of `CELLS`, as "lstm", or the class name of a cell registered with Keras for saving.
+        name: a key of `CELLS`, as "lstm", or the class name of a cell registered with Keras for saving; with its
+            package, as "mine>MyCell", where two have one name.
         units: size of its output.
         **kwargs: passed to the cell.
 
     Raises:
-        ValueError: for a name that neither the list nor Keras knows.
+        ValueError: for a name that neither the list nor Keras knows, or that several registered classes have.
 
     >>> import keras_rnn
     >>> keras_rnn.make_cell("gru", 3).state_size
@@ -50,9 +52,17 @@ def make_cell(name: str, /, units: int, **kwargs) -> Cell:
     """
     if name in CELLS:
         return CELLS[name](units, **kwargs)
-    for registered, cell in sorted(keras.saving.get_custom_objects().items()):
-        if registered.split(">")[-1] == name and isinstance(cell, type):
-            return cell(units, **kwargs)
+    found = {
+        registered: cell
+        for registered, cell in keras.saving.get_custom_objects().items()
+        if name in (registered, registered.split(">")[-1]) and isinstance(cell, type)
+    }
+    if len({*found.values()}) > 1:
+        raise ValueError(
+            f"cell is {name!r}, but several are registered: {', '.join(sorted(found))}."
+        )
+    for cell in found.values():
+        return cell(units, **kwargs)
     raise ValueError(
         f"cell is {name!r}, which is neither one of {', '.join(CELLS)} nor the name of a class registered "
         "with keras.saving.register_keras_serializable."
@@ -60,6 +70,7 @@ def make_cell(name: str, /, units: int, **kwargs) -> Cell:
 
 
 __all__ = [
+    "AttentionCell",
     "CELLS",
     "Cell",
     "ESNCell",

@@ -76,6 +76,14 @@ class Cell(keras.layers.Layer, RecurrentDropout):
             f"{type(self).__name__} must define step(projected, states, dot)."
         )
 
+    @property
+    def input_kernel(self) -> keras.Variable | None:
+        """W, where the first tensor of `project` is x · W plus what does not depend on x; else None.
+
+        A cell around this one, which learns a part of x only in the step, then adds that part's share there.
+        """
+        return None
+
     def prepare_memory(self, memory: Any, memory_mask: Any = None, dot=product) -> Any:
         """What `step` sees as its memory, made once a sequence: the memory itself, or the pair of it and its mask.
 
@@ -108,12 +116,19 @@ class Cell(keras.layers.Layer, RecurrentDropout):
         states = list(states) if isinstance(states, (list, tuple)) else [states]
         count = len(self.state_sizes)
         own, memory = states[:count], states[count:]
-        projected = self.project(inputs[:, None], product, training=training)
-        projected = tf.nest.map_structure(lambda leaf: ops.squeeze(leaf, 1), projected)
-        dot = masked_product(self.operand_mask(own[0], training))
         prepared = self.prepare_memory(memory[0], *_as_mask(memory[1:])) if memory else None
-        new_states, _ = self.step(projected, own, dot, prepared)
+        new_states, _ = self.advance(inputs, own, prepared, training)
         return new_states[0], [*new_states, *memory]
+
+    def advance(
+        self, x: tf.Tensor, states: list[tf.Tensor], memory: Any = None, training: bool = False
+    ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
+        """One time step by itself, as a search takes it: x [batch, features], `memory` prepared."""
+        projected = self.project(x[:, None], product, training=training)
+        projected = tf.nest.map_structure(lambda leaf: ops.squeeze(leaf, 1), projected)
+        return self.step(
+            projected, states, masked_product(self.operand_mask(states[0], training)), memory
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.recurrent_dropout_config()}

@@ -54,6 +54,10 @@ class NASCell(StandardCell):
     def project(self, x, dot, training=False):
         return dot(x, self.kernel)
 
+    @property
+    def input_kernel(self):
+        return self.kernel
+
     def step(self, projected, states, dot, memory=None):
         m_prev, c_prev = states
         x = ops.split(projected, 8, axis=-1)

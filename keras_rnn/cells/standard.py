@@ -108,6 +108,10 @@ class StandardCell(Cell):
     def project(self, x, dot, training=False):
         return self.with_noise(dot(x, self.kernel) + self.bias, x, training)
 
+    @property
+    def input_kernel(self):
+        return self.kernel if type(self).project is StandardCell.project else None
+
     def with_noise(self, projected: tf.Tensor, x: tf.Tensor, training: bool) -> Any:
         """The projection, together with a mask for each step's candidate where such noise is wanted."""
         if not training or not self.recurrent_dropout or self.recurrent_dropout_kind == "sequence":

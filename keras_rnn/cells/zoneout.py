@@ -56,6 +56,10 @@ class ZoneoutCell(Cell):
             self.cell.build(input_shape)
             self.cell.built = True
 
+    @property
+    def input_kernel(self):
+        return self.cell.input_kernel
+
     def project(self, x, dot, training=False):
         projected = self.cell.project(x, dot, training=training)
         if not training:

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 import pipelines
-from keras_rnn import app, configs, train
+from keras_rnn import app, configs
+from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task
 from tests import small_data
 
@@ -60,7 +61,7 @@ def test_every_choice_learns_predicts_and_exports(choice, tmp_path, capsys):
     assert metrics_of(workdir)["accuracy"] >= 0.8
     answers = predictions(capsys, workdir, ["w1 fine w2", "w4 poor", ""])
     assert [answer["label"] for answer in answers[:2]] == ["good", "bad"]
-    run = train.open_run(str(workdir))
+    run = open_run(str(workdir))
     server = run.task.server(run.model)
     (explained,) = server.explain([pipelines.Record({"text": "w1 fine w2"})])
     assert explained["probability"] == pytest.approx(answers[0]["probability"], rel=1e-4)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_rnn import app, configs, train
+from keras_rnn import app, configs
+from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task
 from tests import small_tags
 
@@ -216,7 +217,7 @@ def test_vectors_stay_as_they_were_given(tmp_path):
         vectors_size=2,
         epochs=1,
     )
-    opened = train.open_run(str(workdir))
+    opened = open_run(str(workdir))
     features = opened.task.features
     # The third word is neither among the first two nor in the training data.
     assert features.vectors.tokens_list[4:] == ["ada", "oslo"]

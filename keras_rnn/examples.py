@@ -1,0 +1,140 @@
+"""The examples of a run: read, split, encoded once into the workdir."""
+
+import collections
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+import pipelines
+from keras_rnn import configs
+from keras_rnn.tasks import Task
+from keras_rnn.workdir import Workdir
+
+DEV_SHARE = 0.1
+
+
+@dataclasses.dataclass
+class Data:
+    """The encoded examples of a run, and what was cut on the way."""
+
+    train: pipelines.ExampleStore
+    dev: pipelines.ExampleStore
+    cut: dict[str, int]
+    fixed: list[pipelines.Record]
+
+
+def split(strata: Iterable[str], seed: int, share: float = DEV_SHARE) -> np.ndarray:
+    """Which of the examples a dev set takes: bool [examples], the same share of each stratum, by a seeded draw."""
+    numbers: dict[str, int] = {}
+    strata = np.fromiter((numbers.setdefault(name, len(numbers)) for name in strata), np.int32)
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(strata), bool)
+    grouped = np.split(
+        np.argsort(strata, kind="stable"), np.cumsum(np.bincount(strata, minlength=1))[:-1]
+    )
+    # What rounding takes from one stratum it gives to the next, so that many small strata get their share too.
+    owed = 0.0
+    for name in sorted(numbers):
+        members = grouped[numbers[name]]
+        owed += share * len(members)
+        count = min(int(round(owed)), len(members) - 1)
+        owed -= count
+        chosen[rng.permutation(members)[:count]] = True
+    if not chosen.any():
+        # A tenth is less than one example; the only one of its stratum stays in training all the same.
+        several = [members for members in grouped if len(members) > 1]
+        if several:
+            chosen[rng.choice(max(several, key=len))] = True
+    return chosen
+
+
+def prepare_data(task: Task, workdir: Workdir, train_data: str, dev_data: str, seed: int) -> Data:
+    """Encodes the data into the workdir, or opens what an earlier call has encoded.
+
+    A run that goes on keeps its vocabulary, also where a data file was touched since.
+    """
+    if not train_data:
+        files = workdir.read("data", "files.json")
+        if files is None:
+            os.makedirs(workdir.data, exist_ok=True)
+            files = task.built_in_data(workdir.data)
+            workdir.write(files, "data", "files.json")
+        train_data, dev_data = files["train"], files["dev"]
+    source = {
+        "files": [_fingerprint(files) for files in (train_data, dev_data)],
+        "config": configs.flatten(task.config),
+        "seed": seed,
+    }
+    for name in configs.config.CONTINUABLE:
+        source["config"].pop(name)
+    facts = workdir.read("examples", "facts.json", default={})
+    if workdir.exists():
+        task.load(workdir.path, calibrated=False)
+    if facts.get("source") != source:
+        facts = _encode_data(task, workdir, train_data, dev_data, seed)
+        facts["source"] = source
+        workdir.write(facts, "examples", "facts.json")
+    elif not workdir.exists():
+        task.load(workdir.path, calibrated=False)
+    fixed = [pipelines.Record(fields) for fields in facts["fixed"]]
+    stores = [
+        pipelines.ExampleStore(os.path.join(workdir.examples, name)) for name in ("train", "dev")
+    ]
+    return Data(*stores, facts["cut"], fixed)
+
+
+def _fingerprint(files: str) -> list:
+    """Names, sizes and times of files: whether they are still what was encoded."""
+    if not files:
+        return []
+    found = []
+    for file in pipelines.expand(files):
+        if file == "-":
+            raise pipelines.InputError("standard input cannot be trained on: it is read twice")
+        if os.path.exists(file):
+            stat = os.stat(file)
+            found.append([os.path.abspath(file), stat.st_size, stat.st_mtime_ns])
+        else:
+            found.append([file])
+    return found
+
+
+def _encode_data(
+    task: Task, workdir: Workdir, train_data: str, dev_data: str, seed: int
+) -> dict[str, Any]:
+    in_dev = None
+    if not dev_data:
+        in_dev = split((task.stratum(record) for record in task.read(train_data)), seed)
+        if not in_dev.any():
+            raise pipelines.InputError(
+                "has too few examples to split a dev set off; give --dev_data", train_data
+            )
+
+    counts = collections.Counter()
+
+    def train_records(counts: collections.Counter | None = None) -> Iterator[pipelines.Record]:
+        for number, record in enumerate(task.read(train_data, counts)):
+            if in_dev is None or not in_dev[number]:
+                yield record
+
+    fixed = []
+
+    def dev_records() -> Iterator[pipelines.Record]:
+        # What was cut of a file is counted once.
+        records = task.read(dev_data, counts) if dev_data else task.read(train_data)
+        for number, record in enumerate(records):
+            if in_dev is None or in_dev[number]:
+                if len(fixed) < task.config.pictures:
+                    fixed.append(dict(record))
+                yield record
+
+    if not workdir.exists():
+        task.fit(train_records)
+        task.save(workdir.path)
+    for name, records in (("train", train_records(counts)), ("dev", dev_records())):
+        folder = os.path.join(workdir.examples, name)
+        pipelines.write_store(folder, task.encode(records, counts), task.columns)
+    return {"cut": dict(counts), "fixed": fixed}

@@ -1,0 +1,129 @@
+"""What a training says while it goes on: lines, a bar, TensorBoard."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_rnn.trainer import Trainer
+
+
+def log(line: str) -> None:
+    print(line, flush=True)
+
+
+class Lines(keras.callbacks.Callback):
+    """One line an epoch, and one a minute within long epochs: for logs and pipes."""
+
+    def __init__(self, trainer: Trainer, interval: float = 60.0):
+        super().__init__()
+        self.trainer, self.interval = trainer, interval
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.start = self.last = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        if now - self.last > self.interval and logs:
+            self.last = now
+            epoch = self.trainer.state.epoch + 1
+            total = self.trainer.steps_per_epoch
+            log(f"  epoch {epoch}, batch {batch + 1}/{total}: loss {logs['loss']:.4f}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        log(self.line(epoch, logs))
+
+    def line(self, epoch: int, logs: dict[str, Any]) -> str:
+        trainer = self.trainer
+        metric = trainer.task.metric
+        shown = [f"loss {logs['loss']:.4f}"]
+        shown += [f"{name} {logs[name]:.4f}" for name in trainer.metrics if name in logs]
+        shown += [f"dev loss {logs['dev_loss']:.4f}", f"dev {metric} {logs['dev_' + metric]:.4f}"]
+        star = " (best)" if trainer.state.best_step == trainer.state.step else ""
+        seconds = time.perf_counter() - self.start
+        return (
+            f"epoch {epoch + 1}/{trainer.config.epochs}: {', '.join(shown)}{star}, {seconds:.1f} s, "
+            f"{logs['tokens_per_second']:,.0f} tokens/s"
+        )
+
+
+class Bar(Lines):
+    """Keras's progress bar within the epoch, then the epoch's line: for a terminal."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch, logs)
+        names = ["loss", "gradient_norm", *self.trainer.metrics]
+        self.bar = keras.utils.Progbar(
+            self.trainer.steps_per_epoch, stateful_metrics=names, unit_name="batch"
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        shown = [(n, v) for n, v in (logs or {}).items() if n in self.bar.stateful_metrics]
+        # The bar's last update would end its line; the epoch's own line follows.
+        if batch + 1 < self.trainer.steps_per_epoch:
+            self.bar.update(batch + 1, shown, finalize=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        sys.stdout.write("\r\033[K" if sys.stdout.isatty() else "\n")
+        log(self.line(epoch, logs))
+
+
+class Scalars(keras.callbacks.Callback):
+    """Losses, metrics, learning rate and throughput for TensorBoard, and pictures of fixed dev examples."""
+
+    def __init__(self, trainer: Trainer, server_of: Callable[[], Any]):
+        super().__init__()
+        self.trainer = trainer
+        self.server_of = server_of
+        folder = trainer.workdir.tensorboard
+        self.writers = {
+            name: tf.summary.create_file_writer(os.path.join(folder, name))
+            for name in ("train", "dev")
+        }
+        self.seen = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not logs or logs.get("loss") == self.seen.get("loss"):
+            return
+        self.seen = dict(logs)
+        step = self.trainer.state.step
+        with self.writers["train"].as_default(step):
+            tf.summary.scalar("running/loss", logs["loss"])
+            tf.summary.scalar("running/gradient_norm", logs["gradient_norm"])
+            rate = float(self.trainer.optimizer.learning_rate)
+            tf.summary.scalar("running/learning_rate", rate)
+
+    def on_epoch_end(self, epoch, logs=None):
+        step = self.trainer.state.step
+        with self.writers["train"].as_default(step):
+            for name, value in logs.items():
+                if not name.startswith("dev_"):
+                    tf.summary.scalar(name, value)
+            tf.summary.scalar("padding_share", self.trainer.train_batches.padding_share)
+        with self.writers["dev"].as_default(step):
+            for name, value in logs.items():
+                if name.startswith("dev_"):
+                    tf.summary.scalar(name.removeprefix("dev_"), value)
+            self._pictures()
+        for writer in self.writers.values():
+            writer.flush()
+
+    def _pictures(self):
+        trainer = self.trainer
+        if not trainer.data.fixed:
+            return
+        with trainer.averaged():
+            pictures = trainer.task.pictures(self.server_of(), trainer.data.fixed)
+        for name, picture in pictures.items():
+            if isinstance(picture, str):
+                tf.summary.text(name, picture)
+            else:
+                tf.summary.image(name, picture)
+
+    def on_train_end(self, logs=None):
+        for writer in self.writers.values():
+            writer.close()

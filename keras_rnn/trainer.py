@@ -1,0 +1,334 @@
+"""The training loop: the one of the house, for every task."""
+
+import dataclasses
+import json
+import math
+import os
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import pipelines
+from keras_rnn.examples import Data
+from keras_rnn.optimizer import make_optimizer
+from keras_rnn.programs import Programs
+from keras_rnn.tasks import Task
+from keras_rnn.workdir import Workdir
+
+# Steps after which losses are looked at: looking waits for the device.
+LOOK_EVERY = 10
+
+
+@dataclasses.dataclass
+class State:
+    """Where a run stands; it lies beside each checkpoint."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    best_step: int = 0
+    epochs_without_better: int = 0
+    seconds: float = 0.0
+
+
+class Trainer:
+    """Steps, epochs, judging, checkpoints.
+
+    A step is two compiled programs: the gradients of a batch, and their application; between them a strategy
+    can reduce.
+    The gradients are those of Σ weight · loss / rows, and the weights' sum travels with them, so that the sum over
+    replicas divided by the sum of weights is the gradient of the mean loss, however the rows are spread.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: keras.Model,
+        workdir: Workdir,
+        data: Data,
+        programs: Programs,
+    ):
+        self.task, self.model, self.workdir, self.data = task, model, workdir, data
+        self.config = config = task.config
+        self.programs = programs
+        self.state = State()
+        self.train_batches = task.batches(data.train, training=True)
+        self.dev_batches = task.batches(data.dev, training=False)
+        self.steps_per_epoch = self.train_batches.num_batches(0)
+        self.total_steps = config.epochs * self.steps_per_epoch
+        if config.max_steps:
+            self.total_steps = min(self.total_steps, config.max_steps)
+        self.optimizer = make_optimizer(config, self.total_steps, model)
+        self.variables = [variable.value for variable in model.trainable_variables]
+        self.averages = []
+        if config.average:
+            self.averages = [tf.Variable(v, trainable=False) for v in self.variables]
+        self.loss_metric = keras.metrics.Mean(name="loss")
+        self.metrics = task.training_metrics()
+        self.tokens = tf.Variable(0, dtype=tf.int64)
+        self.examples = tf.Variable(0, dtype=tf.int64)
+        # Examples, real tokens and seconds of all epochs, compilation left out.
+        self.totals = np.zeros(3)
+        self.gradient_step = programs.compile(self._gradients, "the gradients")
+        self.apply_step = programs.compile(self._apply, "the update")
+        self.forward = programs.compile(
+            lambda batch: task.loss(model, batch, training=False), "the evaluation"
+        )
+
+    # Compiled
+
+    def _gradients(self, batch):
+        with tf.GradientTape() as tape:
+            losses, weights, outputs = self.task.loss(self.model, batch, training=True)
+            weights = tf.cast(weights, tf.float32)
+            # A filler's loss is multiplied by 0, and must be a number for that.
+            losses = tf.where(weights > 0, tf.cast(losses, tf.float32), 0.0)
+            rows = tf.cast(tf.size(losses), tf.float32)
+            weight = tf.reduce_sum(weights) / rows
+            loss = tf.reduce_sum(losses * weights) / rows
+            total = loss
+            if self.model.losses:
+                total += weight * tf.add_n([tf.cast(x, tf.float32) for x in self.model.losses])
+            scaled = self.optimizer.scale_loss(total)
+        gradients = tape.gradient(scaled, self.variables)
+        # Dense, so that the update is one program whatever the batch's shape was.
+        gradients = [
+            tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+            for gradient, variable in zip(gradients, self.variables, strict=True)
+        ]
+        mean = total / tf.maximum(weight, 1e-9)
+        self.loss_metric.update_state(mean, sample_weight=weight * rows)
+        self.task.update_metrics(self.metrics, batch, outputs)
+        self.tokens.assign_add(tf.cast(self.task.real_tokens(batch), tf.int64))
+        self.examples.assign_add(tf.math.count_nonzero(batch["real"]))
+        return gradients, weight, mean
+
+    def _apply(self, gradients, weight):
+        weight = tf.maximum(weight, 1e-9)
+        gradients = [gradient / weight for gradient in gradients]
+        norm = tf.linalg.global_norm(gradients)
+        if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+            norm /= tf.cast(self.optimizer.scale_loss(1.0), tf.float32)
+        self.optimizer.apply(gradients)
+        if self.averages:
+            step = tf.cast(self.optimizer.iterations.value, tf.float32)
+            # The first steps weigh little later on: the average begins as a plain one.
+            decay = tf.minimum(self.config.average, (1.0 + step) / (10.0 + step))
+            for average, variable in zip(self.averages, self.variables, strict=True):
+                average.assign(decay * average + (1.0 - decay) * variable)
+        return norm
+
+    # Steps
+
+    def step(self, batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """One update; gives the batch's mean loss and the gradients' norm."""
+        gradients, weight, loss = self.gradient_step(batch)
+        strategy = self.programs.strategy
+        if strategy.num_replicas_in_sync > 1:
+            gradients, weight = strategy.reduce("SUM", (gradients, weight), axis=None)
+        norm = self.apply_step(gradients, weight)
+        return loss, norm
+
+    def run(self, callbacks: list[keras.callbacks.Callback]) -> str:
+        """Trains until an end is reached; says which."""
+        config, state = self.config, self.state
+        self.model.stop_training = False
+        callbacks = keras.callbacks.CallbackList(
+            callbacks,
+            model=self.model,
+            epochs=config.epochs,
+            steps=self.steps_per_epoch,
+            verbose=0,
+        )
+        callbacks.on_train_begin()
+        reason = self._reason()
+        while not reason:
+            start = time.perf_counter()
+            callbacks.on_epoch_begin(state.epoch)
+            logs, whole = self._epoch(callbacks)
+            state.seconds += time.perf_counter() - start
+            judged = self.judge()
+            # Keras's list of callbacks takes plain numbers alone.
+            scores = {name: value for name, value in judged.items() if isinstance(value, float)}
+            logs.update({f"dev_{name}": value for name, value in scores.items()})
+            self._finite(judged["loss"], "the dev loss")
+            better = self._is_better(judged[self.task.metric])
+            if better:
+                state.best = judged[self.task.metric]
+                state.best_epoch, state.best_step = state.epoch + 1, state.step
+                state.epochs_without_better = 0
+            elif whole:
+                state.epochs_without_better += 1
+            finished = state.epoch
+            if whole:
+                state.epoch, state.batch = state.epoch + 1, 0
+            reason = self._reason()
+            self.save(better, reason)
+            callbacks.on_epoch_end(finished, logs)
+            if self.model.stop_training and not reason:
+                reason = "a callback ended it"
+        callbacks.on_train_end()
+        return reason
+
+    def _reason(self) -> str:
+        config, state = self.config, self.state
+        if config.max_steps and state.step >= config.max_steps:
+            return f"max_steps={config.max_steps} is reached"
+        if state.epoch >= config.epochs:
+            return f"epochs={config.epochs} is reached"
+        if config.patience and state.epochs_without_better >= config.patience:
+            return f"{config.patience} epochs brought no better dev {self.task.metric}"
+        return ""
+
+    def _epoch(self, callbacks) -> tuple[dict[str, float], bool]:
+        """Trains to the end of the epoch or the last step; gives the epoch's logs and whether it is whole."""
+        config, state = self.config, self.state
+        for metric in (self.loss_metric, *self.metrics.values()):
+            metric.reset_state()
+        self.tokens.assign(0)
+        self.examples.assign(0)
+        compiling = self.programs.seconds
+        start = time.perf_counter()
+        losses, norms, logs = [], [], {}
+        for batch in self.train_batches.epoch(state.epoch, start_batch=state.batch):
+            callbacks.on_train_batch_begin(state.batch)
+            loss, norm = self.step(batch)
+            losses.append(loss)
+            norms.append(norm)
+            state.step += 1
+            state.batch += 1
+            at_end = bool(config.max_steps) and state.step >= config.max_steps
+            if len(losses) == LOOK_EVERY or state.batch == self.steps_per_epoch or at_end:
+                self._look(losses)
+                logs = {"loss": float(self.loss_metric.result())}
+                logs.update({n: float(metric.result()) for n, metric in self.metrics.items()})
+                logs["gradient_norm"] = float(norms[-1])
+                losses.clear()
+                norms.clear()
+            callbacks.on_train_batch_end(state.batch - 1, logs)
+            if at_end or self.model.stop_training:
+                break
+        seconds = time.perf_counter() - start - (self.programs.seconds - compiling)
+        self.totals += [int(self.examples), int(self.tokens), seconds]
+        logs["learning_rate"] = float(self.optimizer.learning_rate)
+        logs["examples_per_second"] = int(self.examples) / max(seconds, 1e-9)
+        logs["tokens_per_second"] = int(self.tokens) / max(seconds, 1e-9)
+        return logs, state.batch >= self.train_batches.num_batches(state.epoch)
+
+    def _look(self, losses: list[tf.Tensor]) -> None:
+        values = np.array([float(loss) for loss in losses])
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            step = self.state.step - len(losses) + int(bad[0]) + 1
+            self._finite(values[bad[0]], "the loss", step)
+
+    def _finite(self, value: float, what: str, step: int | None = None) -> None:
+        if math.isfinite(value):
+            return
+        last = self.workdir.checkpoint("last")
+        kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+        raise pipelines.InputError(
+            f"{what} became {value} at step {step or self.state.step}; {kept}; a smaller "
+            "--config.learning_rate may help (the same command with it goes on from there)"
+        )
+
+    def _is_better(self, score: float) -> bool:
+        if self.state.best is None:
+            return True
+        return score > self.state.best if self.task.higher_is_better else score < self.state.best
+
+    def judge(self) -> dict[str, Any]:
+        """The evaluate object of dev, under the averaged weights where weights are averaged."""
+        with self.averaged():
+            return self.task.judge(self.forward, self.dev_batches)
+
+    def throughput(self) -> dict[str, float]:
+        """Examples and real tokens a second over this call's epochs, compilation left out."""
+        examples, tokens, seconds = self.totals
+        seconds = max(seconds, 1e-9)
+        return {
+            "examples_per_second": round(examples / seconds, 1),
+            "tokens_per_second": round(tokens / seconds, 1),
+        }
+
+    def averaged(self):
+        """A context in which the model has the averaged weights."""
+        return _Exchanged(self.variables, self.averages)
+
+    # Checkpoints
+
+    def _all_variables(self) -> dict[str, Any]:
+        """Everything that training goes on from, by name: weights, random states, optimizer, averages."""
+        named = {}
+        for group, variables in (
+            ("model", self.model.variables),
+            ("optimizer", self.optimizer.variables),
+            ("average", self.averages),
+        ):
+            for number, variable in enumerate(variables):
+                # Keras numbers the layers of a process, so that no longer name is the same in the next.
+                path = variable.path.rsplit("/", 1)[-1] if group == "model" else ""
+                named[f"{group}/{number}/{path}".rstrip("/")] = variable
+        return named
+
+    def save(self, better: bool, finished: str) -> None:
+        """Writes a checkpoint under a new name, renames it, then lets the index name it."""
+        name = f"step-{self.state.step:08d}"
+        folder = os.path.join(self.workdir.checkpoints, name)
+        with pipelines.atomic_directory(folder) as new:
+            with self.averaged():
+                self.model.save_weights(os.path.join(new, "model.weights.h5"))
+            with open(os.path.join(new, "training.npz"), "wb") as file:
+                np.savez(file, **{k: np.asarray(v) for k, v in self._all_variables().items()})
+            with open(os.path.join(new, "state.json"), "w", encoding="utf-8") as file:
+                json.dump(dataclasses.asdict(self.state), file)
+        index = self.workdir.index()
+        index["last"] = name
+        if better or "best" not in index:
+            index["best"] = name
+        index["finished"] = finished
+        self.workdir.write_index(index)
+
+    def restore(self) -> bool:
+        """Goes back to the last checkpoint; False if there is none."""
+        folder = self.workdir.checkpoint("last")
+        if not folder:
+            return False
+        path = os.path.join(folder, "training.npz")
+        variables = self._all_variables()
+        try:
+            with np.load(path, allow_pickle=False) as values:
+                if set(values.files) != set(variables):
+                    raise pipelines.InputError("holds the weights of another model", path)
+                for name, variable in variables.items():
+                    if tuple(values[name].shape) != tuple(variable.shape):
+                        raise pipelines.InputError("holds the weights of another model", path)
+                    variable.assign(values[name])
+            with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
+                self.state = State(**json.load(file))
+        except (OSError, ValueError, TypeError, EOFError) as error:
+            if isinstance(error, pipelines.InputError):
+                raise
+            raise pipelines.InputError(f"is damaged: {error}", path) from None
+        return True
+
+
+class _Exchanged:
+    """Puts other values into variables for a while."""
+
+    def __init__(self, variables: list[tf.Variable], values: list[tf.Variable]):
+        self.variables, self.values = variables, values
+
+    def __enter__(self):
+        self.kept = [tf.identity(variable) for variable in self.variables if self.values]
+        for variable, value in zip(self.variables, self.values, strict=False):
+            variable.assign(value)
+
+    def __exit__(self, *error):
+        for variable, value in zip(self.variables, self.kept, strict=False):
+            variable.assign(value)

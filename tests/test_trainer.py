@@ -1,0 +1,88 @@
+"""The training loop itself: steps, weights, callbacks."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_rnn import configs
+from keras_rnn.examples import prepare_data
+from keras_rnn.programs import Programs
+from keras_rnn.tasks import make_task
+from keras_rnn.trainer import Trainer
+from keras_rnn.workdir import Workdir
+from tests import small_data
+
+
+def trainer_of(tmp_path, records, **settings):
+    """A trainer over a few records, nothing trained yet."""
+    keys = configs.task_keys("classification")
+    config = keys.config()
+    with config.unlocked():
+        config.update({**small_data.SETTINGS, **settings})
+    keras.utils.set_random_seed(config.seed)
+    task = make_task("classification", config)
+    folder = Workdir(tmp_path / "trainer")
+    folder.make()
+    path = small_data.write_tsv(tmp_path / "records.tsv", records)
+    data = prepare_data(task, folder, path, path, 0)
+    model = task.build_model()
+    return Trainer(task, model, folder, data, Programs(config.jit_compile))
+
+
+def test_every_weight_moves_and_fillers_weigh_nothing(tmp_path):
+    """Five rows in a batch of eight give the gradients of the five, also with a loss of the model's own."""
+    settings = {
+        "dropout": 0.0,
+        "pooling": "self_attention",
+        "attention_penalty": 0.5,
+        "max_shapes": 1,
+    }
+    records = small_data.rows(5)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    filled = trainer_of(tmp_path / "a", records, batch_size=8, **settings)
+    exact = trainer_of(tmp_path / "b", records, batch_size=5, **settings)
+    results = []
+    for trainer in (filled, exact):
+        (batch,) = trainer.train_batches.epoch(0)
+        before = [variable.numpy() for variable in trainer.variables]
+        gradients, weight, loss = trainer.gradient_step(batch)
+        norm = trainer.apply_step(gradients, weight)
+        after = [variable.numpy() for variable in trainer.variables]
+        assert all((a != b).any() for a, b in zip(before, after, strict=True))
+        scaled = [(gradient / weight).numpy() for gradient in gradients]
+        results.append((scaled, float(loss), float(norm), after, trainer))
+    for got, wanted in zip(results[0][0], results[1][0], strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-7)
+    assert results[0][1] == pytest.approx(results[1][1], rel=1e-5)
+    assert results[0][2] == pytest.approx(results[1][2], rel=1e-4)
+    assert int(filled.examples) == int(exact.examples) == 5
+    assert int(filled.tokens) == sum(len(record["text"].split()) for record in records)
+    assert float(filled.metrics["accuracy"].result()) == pytest.approx(
+        float(exact.metrics["accuracy"].result())
+    )
+
+
+def test_clipping_and_weight_decay_reach_the_optimizer(tmp_path):
+    trainer = trainer_of(
+        tmp_path, small_data.rows(8), optimizer="adamw", weight_decay=0.1, clip_norm=0.5
+    )
+    assert trainer.optimizer.global_clipnorm == 0.5
+    assert trainer.optimizer.weight_decay == 0.1
+
+
+def test_keras_callbacks_run_in_the_loop(tmp_path):
+    trainer = trainer_of(tmp_path, small_data.rows(40), epochs=5)
+    seen = []
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+        def on_epoch_end(self, epoch, logs=None):
+            assert logs["dev_accuracy"] >= 0 and logs["loss"] > 0
+            self.model.stop_training = epoch == 1
+
+    assert trainer.run([Stop()]) == "a callback ended it"
+    assert trainer.state.epoch == 2
+    assert seen == [0, 1, 2] * 2
