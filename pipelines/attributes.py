@@ -15,7 +15,7 @@ def word_attributes(tokens: tf.Tensor) -> tf.Tensor:
     case, `9` digits, other signs as they are), runs of one kind shortened: two for capitals, one
     for the rest. Endings and beginning are lower-cased.
 
-    Args:
+    Arguments:
         tokens: string[count], valid UTF-8.
 
     Returns:

@@ -25,7 +25,7 @@ def choose_buckets(lengths: np.ndarray, max_shapes: int = 6) -> np.ndarray:
     choice is the best there is (over at most 1024 candidate lengths, for longer tails); with more
     it is the best chain of quantiles.
 
-    Args:
+    Arguments:
         lengths: int[examples] or int[examples, columns].
         max_shapes: how many at most.
 
@@ -106,7 +106,7 @@ class Batches:
     [batch, *inner_shape], `real` bool[batch], and `index` int64[batch], the example's number in
     the store (-1 for a filler row, which repeats a real row's values).
 
-    Args:
+    Arguments:
         store: the examples.
         batch_size: rows of every batch; ignored with `batch_tokens`.
         length_columns: the sequence column, or columns, that buckets are chosen for.

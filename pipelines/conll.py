@@ -56,7 +56,7 @@ def read_tagged(
 
     `.conllu` (also `.conllu.gz`) is CoNLL-U, any other name has CoNLL columns.
 
-    Args:
+    Arguments:
         files: as for `expand`.
         token_column: for columns, the number of the tokens' column, from 0; negative from the end.
         tag_column: for columns, the number of the tags' column. For CoNLL-U, `upos`, `xpos` or the
@@ -133,7 +133,7 @@ def rewrite(
     The tags replace those in the file, or come in as a new column where it has none. Sentences pass
     through one by one, so `tags` may be a generator that reads the same file.
 
-    Args:
+    Arguments:
         file: as one of those that `read_tagged` reads.
         tags: for each sentence that `read_tagged(..., on_error="yield")` gives its tags, or None to
             leave the sentence as it is (a bad one, for example).

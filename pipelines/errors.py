@@ -10,7 +10,7 @@ class InputError(ValueError):
 
     The commands print it and exit with status 1; nobody needs a traceback to mend it.
 
-    Args:
+    Arguments:
         message: what is wrong and what would be right; line ends become blanks.
         file: the file it was found in, if any.
         line: the line in that file, counted from 1, if any.

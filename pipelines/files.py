@@ -113,7 +113,7 @@ def numbered_lines(file: str, on_error: str = "raise") -> Iterator[tuple[int, st
 
     A byte-order mark is dropped; LF and CRLF both end a line.
 
-    Args:
+    Arguments:
         file: a name, with `.gz` for compressed files, or `-`.
         on_error: "raise", or "yield" to put an `InputError` in place of a bad line and go on.
 

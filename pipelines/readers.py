@@ -73,7 +73,7 @@ def read_table(
     Quoting: a field in double quotes may hold delimiters, line ends and doubled quotes. In a TSV
     file quotes are natural text, and a field is quoted only if it is quoted whole.
 
-    Args:
+    Arguments:
         files: as for `expand`; `-` is standard input; `tfds:NAME` or `tfds:NAME:SPLIT` reads
             tensorflow-datasets.
         columns: field -> column; several columns, comma-separated, are joined by a blank.
@@ -118,7 +118,7 @@ def read_lines(
 ) -> Iterator[Record | InputError]:
     """Reads plain lines, each one record {field: line}; an empty line is an empty text.
 
-    Args:
+    Arguments:
         files, max_bytes, counts, on_error: as for `read_table`.
         field: the name the line gets.
         allow_empty: a file without a line is no error.

@@ -40,7 +40,7 @@ def language_identification(
     The same facts (a date, a span of time, a few countries) are written in every language, and
     what two languages write alike is left out of both. No string stands in two of the parts.
 
-    Args:
+    Arguments:
         seed: another seed, other strings.
         train, dev, test: strings of each language.
 
@@ -215,7 +215,7 @@ def teddy(seed: int = 0, pairs: int = 500) -> list[dict]:
     the time, whatever it learns; the word after it decides. (Split the list at an even place, and
     the parts keep their pairs.)
 
-    Args:
+    Arguments:
         seed: another seed, other sentences.
         pairs: how many pairs.
 
@@ -285,7 +285,7 @@ def date_tags(
     which the month is a matter of the language and of the words around. No sentence stands in two
     of the parts.
 
-    Args:
+    Arguments:
         seed: another seed, other sentences.
         train, dev, test: sentences of each language.
 
@@ -439,7 +439,7 @@ def transitions(
     for each pair of tags, and finds the journey; with softmax the encoder itself would have to learn
     which stations can be reached from either side in how many steps.
 
-    Args:
+    Arguments:
         seed: another seed, other journeys on the same map.
         train, dev, test: how many journeys.
 

@@ -32,7 +32,7 @@ def detect_scheme(tags: Iterable[str] | Iterable[Sequence[str]]) -> str:
     IOB1 if more spans begin with I than with B after `O`, after another label or at the beginning
     of a sentence, so that a few broken sentences do not decide.
 
-    Args:
+    Arguments:
         tags: the sentences' tags (read once, so a generator will do); or the set of tags alone,
             which tells IOB1 only from a label that has I and no B.
 

@@ -23,7 +23,7 @@ _BUFFER = 2**20
 class Column:
     """What one column of a store holds for each example.
 
-    Args:
+    Arguments:
         dtype: a NumPy number type, "int32" for ids.
         inner_shape: the shape of one element; [length, *inner_shape] is an example's array.
         scalar: whether each example has one element without a length (a label, a vector of
@@ -51,7 +51,7 @@ class ExampleStore:
     examples, one after another) and, unless it is scalar, `COLUMN.ends` (int64, the place where
     each example ends).
 
-    Args:
+    Arguments:
         directory: a folder that `write_store` wrote.
 
     Raises:
@@ -160,7 +160,7 @@ def write_store(
     The folder takes the place of `directory` only when everything is written, so a full disk or
     an error in `examples` leaves what stood there.
 
-    Args:
+    Arguments:
         directory: the folder to make or replace.
         examples: each has an array for each column: [length, *inner_shape], or [*inner_shape]
             for a scalar column.

@@ -68,7 +68,7 @@ def split_words(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.
     as in the Penn Treebank and GloVe (do n't, it 's, they 'll); each character of a script
     without blanks (Han, kana, Thai, Lao, Khmer, Burmese); each other sign by itself.
 
-    Args:
+    Arguments:
         texts: string[batch].
 
     Returns:
@@ -99,7 +99,7 @@ class Tokenizer(tf.Module):
 
     Subclasses say how a string is cut (`_cut`) and how tokens join (`_join`).
 
-    Args:
+    Arguments:
         tokens: every token in the order of its id, the four special ones first.
         lower: whether texts are lower-cased (Unicode) before they are looked up.
 
@@ -154,7 +154,7 @@ class Tokenizer(tf.Module):
     def encode(self, texts: tf.Tensor, start: bool = False, end: bool = False) -> tf.RaggedTensor:
         """string[batch] -> ids, ragged int32[batch, tokens]; a blank string is one [UNK].
 
-        Args:
+        Arguments:
             texts: raw strings; no rows at all are fine.
             start, end: whether [START] and [END] stand round each row.
         """
@@ -400,7 +400,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     Needs tensorflow-text, and sentencepiece for training.
 
-    Args:
+    Arguments:
         model: the serialized SentencePiece model, trained with our four special ids.
         lower: whether texts are lower-cased (Unicode) first.
     """
@@ -508,7 +508,7 @@ def train_tokenizer(
 ) -> Tokenizer:
     """Learns a vocabulary from a stream of texts.
 
-    Args:
+    Arguments:
         kind: words, characters, wordpiece or sentencepiece.
         texts: read once, in chunks; the memory holds the counts, not the texts.
         size: how many ids at most, the four special ones included.
@@ -534,7 +534,7 @@ def tokenizer_of_counts(
 ) -> Tokenizer:
     """A vocabulary of words or characters that are counted already, as tokens of tagged files are.
 
-    Args:
+    Arguments:
         kind: words or characters.
         counts: how often each token occurs, in the case in which it is to be looked up.
         size, lower, min_count: as for `train_tokenizer`.

@@ -21,7 +21,7 @@ def read_vectors(file: str | os.PathLike, tokens: Sequence[str]) -> tuple[np.nda
     the vector of its lower-cased form, where there is one. Of a word that stands twice the first
     row counts.
 
-    Args:
+    Arguments:
         file: a word and its numbers on each line, blanks between; a first line with two numbers
             (word2vec: words, dimension) is understood.
         tokens: the vocabulary, in the order of its ids.
@@ -86,7 +86,7 @@ def vector_words(
 ) -> tuple[list[str], int]:
     """The words of a file of vectors: the first `size`, and of the others those that are wanted.
 
-    Args:
+    Arguments:
         file: as for `read_vectors`.
         size: such files begin with the frequent words.
         wanted: words to keep wherever they stand.
