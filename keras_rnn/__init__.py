@@ -50,6 +50,7 @@ _MODULES = {
         "crf_marginals",
         "tag_constraints",
     ),
+    "keras_rnn.models": ("EncoderDecoder", "beam_search", "greedy_search", "sample"),
     "keras_rnn.pictures": (
         "alignment_html",
         "attention_html",

@@ -30,7 +30,7 @@ def evaluate(run: Run, data: str = "") -> dict[str, Any]:
             store = pipelines.ExampleStore(os.path.join(run.workdir.examples, "dev"))
         batches = task.batches(store, training=False)
         forward = run.programs.compile(
-            lambda batch: task.loss(run.model, batch, training=False), "the evaluation"
+            lambda batch: task.forward(run.model, batch, last=True), "the evaluation"
         )
         result = task.judge(forward, batches)
     for reason, count in counts.items():

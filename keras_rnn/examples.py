@@ -136,5 +136,6 @@ def _encode_data(
         task.save(workdir.path)
     for name, records in (("train", train_records(counts)), ("dev", dev_records())):
         folder = os.path.join(workdir.examples, name)
-        pipelines.write_store(folder, task.encode(records, counts), task.columns)
+        encoded = task.encode(records, counts, training=name == "train")
+        pipelines.write_store(folder, encoded, task.columns)
     return {"cut": dict(counts), "fixed": fixed}

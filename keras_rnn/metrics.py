@@ -216,3 +216,23 @@ class TagCounts:
         occur = (right + predicted) > 0
         labels = [tag for tag, occurs in zip(self.tags, occur, strict=True) if occurs]
         return labels, np.diagonal(self.confusion)[occur], right[occur], predicted[occur]
+
+
+def translation_scores(answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """BLEU and chrF of sacrebleu, from 0 to 100, and the share of answers that are the very reference.
+
+    >>> scores = translation_scores(["the house is small", "yes"], ["the house is small", "no"])
+    >>> scores["exact_match"], scores["bleu_signature"].split("|")[-2]
+    (0.5, 'smooth:exp')
+    """
+    from sacrebleu.metrics import BLEU, CHRF
+
+    bleu = BLEU()
+    score = bleu.corpus_score(answers, [references]).score
+    exact = sum(answer == right for answer, right in zip(answers, references, strict=True))
+    return {
+        "bleu": float(score),
+        "bleu_signature": str(bleu.get_signature()),
+        "chrf": float(CHRF().corpus_score(answers, [references]).score),
+        "exact_match": exact / max(len(answers), 1),
+    }

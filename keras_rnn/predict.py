@@ -118,7 +118,7 @@ class _Same:
     def __init__(self, run: Run, file: TextIO, source: str):
         self.file, self.task = file, run.task
         data = run.config.data
-        self.kind = format_of(source, data.text, data.delimiter)
+        self.kind = format_of(source, self.task.input_column, data.delimiter)
         suffix = source.removesuffix(".gz").lower()
         self.delimiter = "," if suffix.endswith(".csv") else data.delimiter or "\t"
         self.header = None

@@ -161,8 +161,9 @@ def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
         trainer.save(better=True, finished=reason)
         best = folder.checkpoint("best")
     load_weights(trainer.model, best)
-    calibration = task.calibrate(trainer.forward, trainer.dev_batches, folder.path)
-    judged = task.judge(trainer.forward, trainer.dev_batches)
+    forward = trainer.last_forward()
+    calibration = task.calibrate(forward, trainer.dev_batches, folder.path)
+    judged = task.judge(forward, trainer.dev_batches)
     facts = {
         "finished": reason,
         "epochs": state.epoch,

@@ -76,11 +76,18 @@ class Trainer:
         self.totals = np.zeros(3)
         self.gradient_step = programs.compile(self._gradients, "the gradients")
         self.apply_step = programs.compile(self._apply, "the update")
-        self.forward = programs.compile(
-            lambda batch: task.loss(model, batch, training=False), "the evaluation"
-        )
+        self.forward = self._forward(last=False)
 
     # Compiled
+
+    def _forward(self, last: bool):
+        return self.programs.compile(
+            lambda batch: self.task.forward(self.model, batch, last), "the evaluation"
+        )
+
+    def last_forward(self):
+        """The evaluation for the scores that are kept."""
+        return self._forward(last=True) if self.task.searches else self.forward
 
     def _gradients(self, batch):
         with tf.GradientTape() as tape:

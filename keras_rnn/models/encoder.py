@@ -17,9 +17,10 @@ Tensor = Any
 def recurrent_layer(
     cell: str, units: int, bidirectional: bool, recurrent_dropout: float, dtype: Any, name: str
 ) -> keras.layers.Layer:
-    """One recurrent layer that returns the state of every step, forwards or in both directions."""
+    """One recurrent layer, forwards or in both directions, that returns its outputs and its last states."""
     noise = {"recurrent_dropout": recurrent_dropout} if recurrent_dropout else {}
-    layer = FusedRNN(make_cell(cell, units, dtype=dtype, **noise), return_sequences=True, name=name)
+    cell = make_cell(cell, units, dtype=dtype, **noise)
+    layer = FusedRNN(cell, return_sequences=True, return_state=True, name=name)
     return keras.layers.Bidirectional(layer, dtype=dtype, name=name) if bidirectional else layer
 
 
@@ -35,7 +36,8 @@ class RecurrentStack(keras.layers.Layer):
         dropout: share of features dropped, the same ones at every step.
         recurrent_dropout: share of the state dropped in recurrent products.
 
-    Call arguments: `x` [batch, time, features], `mask` bool [batch, time], `training`; gives [batch, time, features].
+    Call arguments: `x` [batch, time, features], `mask` bool [batch, time], `training`; gives [batch, time, features],
+    and with `return_state` a list of the last states of each layer, those of both directions side by side.
     """
 
     def __init__(
@@ -76,12 +78,23 @@ class RecurrentStack(keras.layers.Layer):
             if number < len(self.dropouts):
                 self.dropouts[number].build(x_shape)
 
-    def call(self, x: Tensor, mask: Tensor | None = None, training: bool = False) -> Tensor:
+    def call(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        training: bool = False,
+        return_state: bool = False,
+    ):
+        last_states = []
         for number, rnn in enumerate(self.rnns):
             if number:
                 x = self.dropouts[number - 1](x, training=training)
-            x = rnn(x, mask=mask, training=training)
-        return x
+            x, *states = rnn(x, mask=mask, training=training)
+            if self.config["bidirectional"]:
+                pairs = zip(states[: len(states) // 2], states[len(states) // 2 :], strict=True)
+                states = [ops.concatenate(pair, axis=-1) for pair in pairs]
+            last_states.append(states)
+        return (x, last_states) if return_state else x
 
     def compute_output_shape(self, x_shape):
         return (*x_shape[:-1], self.features)
@@ -115,7 +128,7 @@ class TextEncoder(keras.layers.Layer):
     [batch, time, word_length], `vector_ids` int32 [batch, time], `attributes` int32 [batch, time, attributes];
     `real` bool [batch, time], from the ids where it is not given; `training`.
 
-    Returns: states [batch, time, features] and the mask.
+    Returns: states [batch, time, features] and the mask; with `return_state` also the last states of each layer.
     """
 
     def __init__(
@@ -206,7 +219,13 @@ class TextEncoder(keras.layers.Layer):
         self.embedding_dropout.build((*ids, self.width))
         self.stack.build((*ids, self.width))
 
-    def call(self, features: dict, real: Tensor | None = None, training: bool = False):
+    def call(
+        self,
+        features: dict,
+        real: Tensor | None = None,
+        training: bool = False,
+        return_state: bool = False,
+    ):
         ids = features["ids"]
         # Not called `mask`: Keras fills an argument of that name by itself.
         mask = ids != 0 if real is None else real
@@ -215,10 +234,10 @@ class TextEncoder(keras.layers.Layer):
             dropped = (draw < self.config["word_dropout"]) & (ids != 0)
             ids = ops.where(dropped, UNKNOWN, ids)
         x = self.embedding_dropout(self._vectors(ids, features, training), training=training)
-        h = self.stack(x, mask=mask, training=training)
+        h, last_states = self.stack(x, mask=mask, training=training, return_state=True)
         if self.config["skip"]:
             h = ops.concatenate([h, x], axis=-1)
-        return h, mask
+        return (h, mask, last_states) if return_state else (h, mask)
 
     def _vectors(self, ids: Tensor, features: dict, training: bool) -> Tensor:
         """All that stands for each token, side by side: [batch, time, width]."""

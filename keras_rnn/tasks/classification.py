@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import metrics, models
+from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
 from keras_rnn.tasks.features import TextFeatures
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.task import Batch, Server, Task, known_cell
@@ -157,7 +158,7 @@ class Classification(Task):
             label = pipelines.Column("float32", (len(self.labels),), scalar=True)
         return {**self.features.columns, "label": label}
 
-    def encode(self, records, counts=None):
+    def encode(self, records, counts=None, training=False):
         number_of = {label: number for number, label in enumerate(self.labels)}
         for chunk in pipelines.in_chunks(records):
             texts = tf.constant([record["text"] for record in chunk])
@@ -377,10 +378,6 @@ class ClassificationServer(Server):
     these, taken as independent.
     """
 
-    # Rows that `compiled` computes at a time, and its lengths: one XLA program each.
-    rows = 32
-    shortest = 16
-
     def __init__(
         self,
         features: TextFeatures,
@@ -397,9 +394,6 @@ class ClassificationServer(Server):
         self.temperature = temperature
         # Behind a function, so that saving does not follow it into Keras.
         self.run = lambda features: model.explain(features, training=False)
-        self.lengths = [self.shortest]
-        while self.lengths[-1] < features.max_length:
-            self.lengths.append(min(2 * self.lengths[-1], features.max_length))
 
     def signatures(self):
         text = [tf.TensorSpec([None], tf.string, name="text")]
@@ -427,29 +421,22 @@ class ClassificationServer(Server):
 
     def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         run = tf.function(lambda features: self.run(features)[0], jit_compile=True, autograph=False)
-        number = tf.shape(text)[0]
-        count = -(-number // self.rows)
-        text = tf.concat([text, tf.fill([count * self.rows - number], "")], 0)
 
-        def block(place, logits):
-            encoded = self.features.encode(text[place * self.rows : (place + 1) * self.rows])
-            longest = tf.reduce_max(encoded["ids"].row_lengths())
-            choice = tf.reduce_sum(tf.cast(tf.constant(self.lengths, tf.int64) < longest, tf.int32))
+        def compute(encoded, length):
+            features = self.features.pad(encoded, length)
+            for name, value in features.items():
+                features[name] = tf.ensure_shape(value, [ROWS, *value.shape[1:]])
+            return [run(features)]
 
-            def branch(length):
-                features = self.features.pad(encoded, length)
-                for name, value in features.items():
-                    features[name] = tf.ensure_shape(value, [self.rows, *value.shape[1:]])
-                return run(features)
-
-            branches = [functools.partial(branch, length) for length in self.lengths]
-            return place + 1, logits.write(place, tf.switch_case(choice, branches))
-
-        shape = [self.rows, len(self.label_names)]
-        logits = tf.TensorArray(tf.float32, count, element_shape=shape)
-        _, logits = tf.while_loop(lambda place, _: place < count, block, [0, logits])
-        logits = tf.reshape(logits.stack(), [-1, len(self.label_names)])
-        return self._result(logits[:number])
+        (logits,) = in_blocks(
+            text,
+            self.features.encode,
+            lambda encoded: tf.reduce_max(encoded["ids"].row_lengths()),
+            compute,
+            lengths_up_to(self.features.max_length),
+            [tf.TensorSpec([len(self.label_names)])],
+        )
+        return self._result(logits)
 
     def _result(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         names = tf.constant(self.label_names)

@@ -192,7 +192,7 @@ class Tagging(Task):
         flat = tf.TensorSpec([None], tf.string)
         return tf.function(encode, input_signature=[flat, tf.TensorSpec([None], tf.int64)])
 
-    def encode(self, records, counts=None):
+    def encode(self, records, counts=None, training=False):
         number_of = {tag: number for number, tag in enumerate(self._all_tags)}
         for chunk in pipelines.in_chunks(records):
             lengths = [len(record["tokens"]) for record in chunk]

@@ -62,6 +62,9 @@ class Task(abc.ABC):
     metric: str
     higher_is_better = True
 
+    # Whether `forward` does something else for the last scores.
+    searches = False
+
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
 
@@ -87,6 +90,11 @@ class Task(abc.ABC):
         """The records that `predict` answers; a bad row comes as the error that it is."""
         return self.read(file, counts, answers=False, on_error="yield")
 
+    @property
+    def input_column(self) -> str:
+        """The column of a table that holds the input, or several, comma-separated."""
+        return self.config.data.text
+
     def stratum(self, record: pipelines.Record) -> str:
         """What a dev set split off the training data keeps its share of: the label, where there is one."""
         return ""
@@ -110,9 +118,12 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def encode(
-        self, records: Iterable[pipelines.Record], counts: collections.Counter | None = None
+        self,
+        records: Iterable[pipelines.Record],
+        counts: collections.Counter | None = None,
+        training: bool = False,
     ) -> Iterator[Mapping[str, np.ndarray]]:
-        """Encodes records to examples, many at a time, and counts what it cuts.
+        """Encodes records to examples, many at a time, and counts what it cuts; for training it may leave some out.
 
         Raises:
             InputError: for an unknown label.
@@ -147,6 +158,15 @@ class Task(abc.ABC):
         The loss of the batch is Σ weight · loss / Σ weight; a filler's weight is 0. Compiled: tensors only.
         """
 
+    def forward(
+        self, model: keras.Model, batch: Batch, last: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor, Outputs]:
+        """What `judge` is given of each batch: the loss without noise, and the answers.
+
+        `last` is False after an epoch and True for the scores that are kept, which may be worth a longer search.
+        """
+        return self.loss(model, batch, training=False)
+
     def training_metrics(self) -> dict[str, keras.metrics.Metric]:
         """Keras metrics to show of the training batches, beside the loss."""
         return {}
@@ -162,7 +182,7 @@ class Task(abc.ABC):
         forward: Callable[[Batch], tuple[tf.Tensor, tf.Tensor, Outputs]],
         batches: pipelines.Batches,
     ) -> dict[str, Any]:
-        """The evaluate object of a data set. `forward` is the compiled `loss` with training=False."""
+        """The evaluate object of a data set. `forward` is the method of that name, compiled."""
 
     def calibrate(
         self,

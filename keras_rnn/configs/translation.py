@@ -1,0 +1,139 @@
+"""Translation: one text from another, as a sentence in another language or a date in another form.
+
+A recurrent network reads the source in both directions; a decoder writes the target token by token and looks back at
+the source at every step; a beam search inside the graph finds the translation.
+
+    keras-rnn train --task=translation --train_data=train.en,train.de --dev_data=dev.en,dev.de --workdir=W
+
+Data: two files with a sentence a line, or a table (TSV, CSV, JSONL) with the columns source and target.
+"""
+
+from keras_rnn.configs.config import Key, shared_keys
+
+
+def keys() -> list[Key]:
+    """The keys of translation, shared ones first."""
+    shared = shared_keys(
+        cell="gru",
+        units=256,
+        embedding_dim=256,
+        tokenizer="sentencepiece",
+        vocabulary_size=8000,
+        max_length=100,
+        dropout=0.4,
+        batch_size=64,
+        epochs=16,
+        patience=0,
+        learning_rate=2e-3,
+        schedule="linear",
+        warmup_steps=200,
+        average=0.999,
+        max_shapes=6,
+    )
+    # Not used here: pretrained vectors.
+    shared = [key for key in shared if key.name != "vectors"]
+    return [
+        *shared,
+        Key("joint_vocabulary", True, "one vocabulary for both sides"),
+        Key(
+            "tie",
+            "all",
+            "which weights are the target embeddings too: none, the output's (target), or also the source "
+            "embeddings (all, with joint_vocabulary)",
+            choices=("none", "target", "all"),
+        ),
+        Key(
+            "attention",
+            "bahdanau",
+            "how the decoder looks at the source; none: it knows the encoder's last states alone",
+            choices=(
+                "bahdanau",
+                "luong_dot",
+                "luong_general",
+                "luong_concat",
+                "conditional",
+                "none",
+            ),
+        ),
+        Key("attention_units", 256, "size of an additive attention's hidden layer", minimum=1),
+        Key("decoder_layers", 1, "recurrent layers of the decoder", minimum=1),
+        Key(
+            "bridge",
+            "learnt",
+            "where the decoder's first states come from: a layer on the encoder's last ones, a copy, or zero",
+            choices=("learnt", "copied", "zero"),
+        ),
+        Key(
+            "word_dropout",
+            0.0,
+            "share of source tokens replaced by the unknown one in training",
+            minimum=0,
+            maximum=0.95,
+        ),
+        Key(
+            "label_smoothing",
+            0.1,
+            "share of the target given to all tokens",
+            minimum=0,
+            maximum=0.9,
+        ),
+        Key(
+            "scheduled_sampling",
+            0.0,
+            "share of the decoder's inputs in training that are its own guesses",
+            minimum=0,
+            maximum=1,
+        ),
+        Key(
+            "batch_tokens",
+            0,
+            "source and target tokens in a training step, padding included, instead of batch_size; 0 = not so",
+            minimum=0,
+        ),
+        Key(
+            "metric",
+            "bleu",
+            "the score on dev that decides which checkpoint is the best",
+            choices=("bleu", "chrf", "exact_match", "loss"),
+        ),
+        Key(
+            "dev_beam",
+            1,
+            "beam of the translations that are scored after each epoch; the last scores are those of search.beam",
+            minimum=1,
+        ),
+        Key(
+            "search.beam", 5, "beginnings that the search keeps; 1 is greedy", minimum=1, live=True
+        ),
+        Key(
+            "search.length_penalty",
+            1.0,
+            "more favours longer translations; 0 ranks by plain probability",
+            minimum=0,
+            live=True,
+        ),
+        Key(
+            "search.coverage_penalty",
+            0.0,
+            "favours translations that have looked at all of the source",
+            minimum=0,
+            live=True,
+        ),
+        Key("search.n_best", 1, "translations to give for each text", minimum=1, live=True),
+        Key("search.min_length", 0, "fewest tokens of a translation", minimum=0, live=True),
+        Key(
+            "search.max_length",
+            0,
+            "most tokens of a translation; 0 = twice as many as the source has, and ten",
+            minimum=0,
+            live=True,
+        ),
+        Key("search.alignments", False, "give the attention weights too", live=True),
+        Key(
+            "search.replace_unknown",
+            True,
+            "put the source word looked at in the place of an unknown one (tokenizer=words)",
+            live=True,
+        ),
+        Key("data.delimiter", "", "what separates columns; by the file's name if not given"),
+    ]

@@ -1,0 +1,436 @@
+"""Search: the best sequence of tokens under any decoder that goes step by step.
+
+A decoder has two methods:
+
+    start(inputs) -> state                      state: a nest of tensors [batch, ...]
+    advance(tokens, state) -> (logits, state)   tokens int32 [rows] -> logits [rows, vocabulary]
+
+`rows` is the batch, or batch · beam. `advance` may give a third value, a dict whose `alpha` [rows, source_time] are
+attention weights: alignments and the coverage penalty are made of them. What of the state comes back as the very tensor
+that went in is taken to be the same for all hypotheses of a row, and is not moved when they change places.
+
+Every search is one `tf.while_loop` over tensors: it runs eagerly, in a graph, under XLA and in a SavedModel.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+START, END = 2, 3
+
+# Stands for minus infinity; sums of a few of them are still finite.
+LOWEST = -1e9
+
+
+class Found(NamedTuple):
+    """What a search found, the best first: `n` hypotheses for each row of the batch.
+
+    Attributes:
+        tokens: int32 [batch, n, max_length], without start and end, filled up with 0.
+        lengths: int32 [batch, n], tokens without start and end.
+        scores: float32 [batch, n], what the hypotheses are ranked by.
+        log_probabilities: float32 [batch, n], of the tokens and the end together.
+        alignments: float32 [batch, n, max_length + 1, source_time], the attention weights of each token and of the end;
+            None where the decoder gives none.
+    """
+
+    tokens: tf.Tensor
+    lengths: tf.Tensor
+    scores: tf.Tensor
+    log_probabilities: tf.Tensor
+    alignments: tf.Tensor | None
+
+
+def greedy_search(
+    decoder: Any,
+    inputs: Any,
+    max_length: int,
+    min_length: int = 0,
+    limits: tf.Tensor | None = None,
+    start: int = START,
+    end: int = END,
+) -> Found:
+    """Takes the likeliest token at every step.
+
+    Arguments:
+        decoder: an object with `start` and `advance`.
+        inputs: what its `start` takes.
+        max_length: most tokens, the end not counted. After so many the end is what is left.
+        min_length: fewest tokens.
+        limits: int [batch], most tokens of each row, where that is less.
+        start: id of the token that begins a sequence.
+        end: id of the token that ends it.
+
+    Returns:
+        A `Found` with one hypothesis a row; its score is the log-probability.
+    """
+    return _walk(decoder, inputs, max_length, min_length, limits, start, end, _likeliest)
+
+
+def sample(
+    decoder: Any,
+    inputs: Any,
+    max_length: int,
+    seed: int | tf.Tensor,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    min_length: int = 0,
+    limits: tf.Tensor | None = None,
+    start: int = START,
+    end: int = END,
+) -> Found:
+    """Draws each token from the decoder's distribution.
+
+    Arguments:
+        seed: of the draws; the same seed gives the same tokens.
+        temperature: what the logits are divided by; near 0 it is a greedy search.
+        top_k: draw among so many likeliest tokens; 0 = all.
+        top_p: draw among the fewest likeliest tokens that have this share of the probability.
+
+    The other arguments and the result are those of `greedy_search`. The score is the log-probability under the decoder
+    itself, whatever was left out of the draw.
+    """
+
+    def draw(log_probabilities, step):
+        scaled = log_probabilities / temperature
+        size = scaled.shape[-1]
+        ordered = tf.sort(scaled, axis=-1, direction="DESCENDING")
+        if top_k and top_k < size:
+            scaled = tf.where(scaled >= ordered[:, top_k - 1, None], scaled, LOWEST)
+        if top_p < 1:
+            probabilities = tf.nn.softmax(ordered)
+            before = tf.cumsum(probabilities, axis=-1, exclusive=True)
+            least = tf.reduce_min(tf.where(before < top_p, ordered, tf.float32.max), axis=-1)
+            scaled = tf.where(scaled >= least[:, None], scaled, LOWEST)
+        uniform = tf.random.stateless_uniform(
+            tf.shape(scaled), tf.stack([tf.cast(seed, tf.int32), step]), minval=1e-7
+        )
+        return tf.argmax(scaled - tf.math.log(-tf.math.log(uniform)), -1, output_type=tf.int32)
+
+    return _walk(decoder, inputs, max_length, min_length, limits, start, end, draw)
+
+
+def _likeliest(log_probabilities: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    return tf.argmax(log_probabilities, axis=-1, output_type=tf.int32)
+
+
+def _walk(decoder, inputs, max_length, min_length, limits, start, end, choose) -> Found:
+    """One hypothesis a row, each token chosen once and for all."""
+    state = _tensors(decoder.start(inputs))
+    batch = tf.shape(tf.nest.flatten(state)[0])[0]
+    limits = _limits(limits, batch, max_length)
+    first = tf.fill([batch], start)
+    alpha = _advance(decoder, first, state)[2]
+    steps = max_length + 1
+    tokens = tf.TensorArray(tf.int32, steps, element_shape=[None])
+    alphas = _alphas(alpha, steps)
+
+    def body(step, last, state, done, lengths, total, tokens, alphas):
+        log_probabilities, new_state, alpha = _advance(decoder, last, state)
+        allowed = _allowed(log_probabilities, step, min_length, limits, start, end)
+        chosen = tf.where(done, 0, choose(allowed, step))
+        gained = tf.gather(log_probabilities, chosen, batch_dims=1)
+        ends = done | (chosen == end)
+        return (
+            step + 1,
+            chosen,
+            new_state,
+            ends,
+            lengths + tf.cast(~ends, tf.int32),
+            total + tf.where(done, 0.0, gained),
+            tokens.write(step, tf.where(ends, 0, chosen)),
+            [array.write(step, tf.where(done[:, None], 0.0, alpha)) for array in alphas],
+        )
+
+    none = tf.zeros([batch], tf.int32)
+    _, _, _, _, lengths, total, tokens, alphas = tf.while_loop(
+        lambda step, last, state, done, *_: ~tf.reduce_all(done),
+        body,
+        (
+            tf.constant(0),
+            first,
+            state,
+            tf.zeros([batch], tf.bool),
+            none,
+            tf.zeros([batch], tf.float32),
+            _zeroed(tokens, steps, none),
+            [_zeroed(array, steps, tf.zeros_like(alpha)) for array in alphas],
+        ),
+        maximum_iterations=steps,
+    )
+    tokens = tf.transpose(tokens.stack()[:max_length])[:, None]
+    alignments = [tf.transpose(array.stack(), [1, 0, 2])[:, None] for array in alphas]
+    return Found(tokens, lengths[:, None], total[:, None], total[:, None], *(alignments or [None]))
+
+
+def beam_search(
+    decoder: Any,
+    inputs: Any,
+    max_length: int,
+    beam: int = 5,
+    length_penalty: float = 1.0,
+    coverage_penalty: float = 0.0,
+    n_best: int = 1,
+    min_length: int = 0,
+    limits: tf.Tensor | None = None,
+    exact: bool = False,
+    start: int = START,
+    end: int = END,
+) -> Found:
+    """Keeps the `beam` likeliest beginnings at every step, and the best `beam` whole sequences that came of them.
+
+        score(Y) = log p(Y) / lp(Y) + cp(Y)
+        lp(Y) = ((5 + |Y|) / 6)^length_penalty                       |Y| counts the end
+        cp(Y) = coverage_penalty · Σ_j log(min(Σ_t α_tj, 1))         over positions looked at at all
+
+    A row is done when no beginning that is still open scores better, at its present length, than its worst whole
+    sequence; with `exact`, when none can ever do so.
+
+    Arguments:
+        decoder: an object with `start` and `advance`.
+        inputs: what its `start` takes.
+        max_length: most tokens, the end not counted. After so many the end is what is left.
+        beam: beginnings that are kept.
+        length_penalty: α of lp; 0 ranks by the plain log-probability, more favours longer sequences.
+        coverage_penalty: β of cp.
+        n_best: sequences to give for each row, at most `beam`.
+        min_length: fewest tokens.
+        limits: int [batch], most tokens of each row, where that is less.
+        exact: whether to search on until nothing better can come.
+        start: id of the token that begins a sequence.
+        end: id of the token that ends it.
+
+    Returns:
+        A `Found` with `n_best` hypotheses a row. Where there are fewer, the score is -1e9 or less.
+
+    Raises:
+        ValueError: for a beam below 1 or an n_best above the beam, or a coverage penalty without attention weights.
+
+    Source: Wu et al. 2016 (GNMT), equation 14.
+    """
+    if beam < 1 or not 1 <= n_best <= beam:
+        raise ValueError(
+            f"beam must be at least 1 and n_best from 1 to beam, got {beam}, {n_best}."
+        )
+    state = _tensors(decoder.start(inputs))
+    batch = tf.shape(tf.nest.flatten(state)[0])[0]
+    limits = _limits(limits, batch, max_length)[:, None]
+    steps = max_length + 1
+    state = tf.nest.map_structure(lambda leaf: tf.repeat(leaf, beam, axis=0), state)
+    first = tf.fill([batch, beam], start)
+    logits, _, alpha = _advance(decoder, tf.reshape(first, [-1]), state)
+    vocabulary = logits.shape[-1]
+    if coverage_penalty and alpha is None:
+        raise ValueError("coverage_penalty needs a decoder that gives alpha.")
+    alphas = _alphas(alpha, steps)
+    empty = tf.zeros([batch, beam], tf.int32)
+    opened = _Beginnings(
+        tokens=first,
+        log_probabilities=tf.tile([[0.0] + [LOWEST] * (beam - 1)], [batch, 1]),
+        coverage=[_of_beams(tf.zeros_like(alpha), beam)] if coverage_penalty else [],
+        state=state,
+    )
+    whole = _Whole(
+        scores=tf.fill([batch, beam], 2 * LOWEST),
+        log_probabilities=tf.fill([batch, beam], 2 * LOWEST),
+        last_step=empty,
+        parent=empty,
+    )
+    history = _History(
+        _zeroed(tf.TensorArray(tf.int32, steps, element_shape=[None, beam]), steps, empty),
+        _zeroed(tf.TensorArray(tf.int32, steps, element_shape=[None, beam]), steps, empty),
+        [_zeroed(array, steps, tf.zeros_like(alpha)) for array in alphas],
+    )
+
+    def penalty(length):
+        return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** length_penalty
+
+    def going_on(step, opened, whole, history):
+        # A log-probability only falls, but a longer sequence divides it by more.
+        length = tf.cast(max_length + 1, tf.float32) if exact and length_penalty > 0 else step + 1
+        hope = tf.reduce_max(opened.log_probabilities, axis=1) / penalty(length)
+        return tf.reduce_any(hope > whole.scores[:, n_best - 1]) & (step < steps)
+
+    def body(step, opened, whole, history):
+        tokens = tf.reshape(opened.tokens, [-1])
+        log_probabilities, new_state, alpha = _advance(decoder, tokens, opened.state)
+        allowed = _allowed(
+            log_probabilities,
+            step,
+            min_length,
+            tf.reshape(tf.tile(limits, [1, beam]), [-1]),
+            start,
+            end,
+        )
+        totals = opened.log_probabilities[:, :, None] + _of_beams(allowed, beam)
+        # Twice as many as are kept: half of them may be ends.
+        best, place = tf.math.top_k(
+            tf.reshape(totals, [-1, beam * vocabulary]), min(2 * beam, beam * vocabulary)
+        )
+        parent, token = place // vocabulary, place % vocabulary
+        coverage = [covered + _of_beams(alpha, beam) for covered in opened.coverage]
+
+        scores = best / penalty(step + 1)
+        for covered in coverage:
+            scores += tf.gather(coverage_penalty * _covered(covered), parent, batch_dims=1)
+        scores = tf.where((token == end) & (best > LOWEST / 2), scores, 2 * LOWEST)
+        ended = _Whole(scores, best, tf.fill(tf.shape(parent), step), parent)
+        whole = _best_whole(whole, ended, beam)
+
+        left, chosen = tf.math.top_k(tf.where(token == end, 2 * LOWEST, best), beam)
+        parent, token = (tf.gather(x, chosen, batch_dims=1) for x in (parent, token))
+        moved = tf.reshape(parent + beam * tf.range(batch)[:, None], [-1])
+        opened = _Beginnings(
+            token,
+            tf.maximum(left, 2 * LOWEST),
+            [tf.gather(covered, parent, batch_dims=1) for covered in coverage],
+            _moved(opened.state, new_state, moved),
+        )
+        history = _History(
+            history.tokens.write(step, token),
+            history.parents.write(step, parent),
+            [array.write(step, alpha) for array in history.alphas],
+        )
+        return step + 1, opened, whole, history
+
+    _, _, whole, history = tf.while_loop(
+        going_on, body, (tf.constant(0), opened, whole, history), maximum_iterations=steps
+    )
+    return _read_back(whole, history, n_best, beam, max_length)
+
+
+class _Beginnings(NamedTuple):
+    """The open hypotheses: the last token of each, what it is worth so far, the attention it has paid to each source
+    position (a list of one, or empty where nobody asks), and the decoder's state.
+    """
+
+    tokens: tf.Tensor
+    log_probabilities: tf.Tensor
+    coverage: list[tf.Tensor]
+    state: Any
+
+
+class _Whole(NamedTuple):
+    """The whole hypotheses: what each is worth, the step of its end, and its place in the beam before that step."""
+
+    scores: tf.Tensor
+    log_probabilities: tf.Tensor
+    last_step: tf.Tensor
+    parent: tf.Tensor
+
+
+class _History(NamedTuple):
+    """For each step and place in the beam: the token, the place it comes from, the attention of each place."""
+
+    tokens: tf.TensorArray
+    parents: tf.TensorArray
+    alphas: list[tf.TensorArray]
+
+
+def _best_whole(old: _Whole, new: _Whole, beam: int) -> _Whole:
+    together = [tf.concat(pair, axis=1) for pair in zip(old, new)]
+    _, chosen = tf.math.top_k(together[0], beam)
+    return _Whole(*(tf.gather(part, chosen, batch_dims=1) for part in together))
+
+
+def _read_back(whole: _Whole, history: _History, n_best: int, beam: int, max_length: int) -> Found:
+    """Follows each whole hypothesis from its end to its start."""
+    scores, log_probabilities, last_step, parent = (part[:, :n_best] for part in whole)
+    tokens, parents = history.tokens.stack(), history.parents.stack()
+    alphas = [_by_beam(array.stack(), beam) for array in history.alphas]
+    shape = tf.shape(scores)
+    steps = max_length + 1
+    kept = tf.TensorArray(tf.int32, steps, element_shape=[None, n_best])
+    looked = [tf.TensorArray(tf.float32, steps, element_shape=[None, n_best, None]) for _ in alphas]
+
+    def body(turn, place, kept, looked):
+        step = steps - 1 - turn
+        # `place` is where the hypothesis stands in the beam after this step, or, at its last, before it.
+        token = tf.gather(tokens[step], place, batch_dims=1)
+        before = tf.where(step < last_step, tf.gather(parents[step], place, batch_dims=1), parent)
+        kept = kept.write(step, tf.where(step < last_step, token, 0))
+        real = (step <= last_step)[:, :, None]
+        looked = [
+            array.write(step, tf.where(real, tf.gather(alpha[step], before, batch_dims=1), 0.0))
+            for array, alpha in zip(looked, alphas)
+        ]
+        return turn + 1, tf.where(step <= last_step, before, place), kept, looked
+
+    _, _, kept, looked = tf.while_loop(
+        lambda turn, *_: turn < steps,
+        body,
+        (tf.constant(0), tf.zeros(shape, tf.int32), kept, looked),
+        maximum_iterations=steps,
+    )
+    tokens = tf.transpose(kept.stack()[:max_length], [1, 2, 0])
+    alignments = [tf.transpose(array.stack(), [1, 2, 0, 3]) for array in looked]
+    return Found(tokens, last_step, scores, log_probabilities, *(alignments or [None]))
+
+
+def _advance(decoder, tokens, state):
+    """One step of the decoder: log-probabilities, the new state, and alpha or None."""
+    logits, new_state, *extras = decoder.advance(tokens, state)
+    tf.nest.assert_same_structure(state, new_state)
+    alpha = extras[0].get("alpha") if extras else None
+    alpha = None if alpha is None else tf.cast(alpha, tf.float32)
+    return tf.nn.log_softmax(tf.cast(logits, tf.float32)), new_state, alpha
+
+
+def _allowed(log_probabilities, step, min_length, limits, start, end):
+    """Without padding and start; without the end before `min_length`, with nothing else after the limit."""
+    token = tf.range(log_probabilities.shape[-1])
+    never = (token == 0) | (token == start)
+    early, late = (step < tf.minimum(min_length, limits))[:, None], (step >= limits)[:, None]
+    forbidden = never | (early & (token == end)) | (late & (token != end))
+    return tf.where(forbidden, LOWEST, log_probabilities)
+
+
+def _limits(limits, batch, max_length):
+    if limits is None:
+        return tf.fill([batch], max_length)
+    return tf.minimum(tf.cast(limits, tf.int32), max_length)
+
+
+def _tensors(state):
+    return tf.nest.map_structure(tf.convert_to_tensor, state)
+
+
+def _of_beams(rows: tf.Tensor, beam: int) -> tf.Tensor:
+    """[batch · beam, size] -> [batch, beam, size]."""
+    return tf.reshape(
+        rows, [-1, beam, tf.shape(rows)[-1] if rows.shape[-1] is None else rows.shape[-1]]
+    )
+
+
+def _by_beam(stack: tf.Tensor, beam: int) -> tf.Tensor:
+    """[steps, batch · beam, size] -> [steps, batch, beam, size]."""
+    shape = tf.shape(stack)
+    return tf.reshape(stack, [shape[0], shape[1] // beam, beam, shape[2]])
+
+
+def _moved(old: Any, new: Any, rows: tf.Tensor) -> Any:
+    """The state of the hypotheses that were chosen; what `advance` did not touch is the same in each."""
+    return tf.nest.map_structure(
+        lambda before, after: after if after is before else tf.gather(after, rows), old, new
+    )
+
+
+def _covered(coverage: tf.Tensor) -> tf.Tensor:
+    """Σ_j log(min(Σ_t α_tj, 1)), [batch, beam]. Padding, which nobody looks at, does not count."""
+    logs = tf.math.log(tf.clip_by_value(coverage, 1e-10, 1.0))
+    return tf.reduce_sum(tf.where(coverage > 0, logs, 0.0), axis=2)
+
+
+def _alphas(alpha: tf.Tensor | None, steps: int) -> list[tf.TensorArray]:
+    """An array for the attention weights of each step, if there are any."""
+    if alpha is None:
+        return []
+    return [tf.TensorArray(tf.float32, steps, element_shape=[None, alpha.shape[-1]])]
+
+
+def _zeroed(array: tf.TensorArray, steps: int, zeros: tf.Tensor) -> tf.TensorArray:
+    """The search may stop early: what was not written is 0."""
+    return array.unstack(tf.tile(zeros[None], [steps] + [1] * zeros.shape.rank))

@@ -1,0 +1,314 @@
+"""Encoder and decoder: one sequence of tokens from another."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_rnn.attention import Attention, BahdanauAttention, LuongAttention
+from keras_rnn.cells import AttentionCell, Cell, make_cell
+from keras_rnn.layers import FusedRNN
+from keras_rnn.layers.characters import unit_vectors
+from keras_rnn.models.encoder import TextEncoder
+from keras_rnn.models.search import START
+
+Tensor = Any
+
+ATTENTIONS = ("bahdanau", "luong_dot", "luong_general", "luong_concat", "conditional", "none")
+BRIDGES = ("learnt", "copied", "zero")
+
+
+@keras.saving.register_keras_serializable(package="keras_rnn")
+class Bridge(keras.layers.Layer):
+    """From the last states of the encoder to the first ones of the decoder.
+
+        learnt    s_0 = tanh(W [last states of the encoder's last layer] + b), for each state of each layer
+        copied    s_0 = the encoder's, layer by layer
+        zero      s_0 = 0
+
+    Arguments:
+        kind: one of these.
+        state_sizes: for each layer of the decoder the sizes of the states to make.
+
+    Raises:
+        ValueError: for states of the encoder that cannot be copied.
+    """
+
+    def __init__(self, kind: str, state_sizes: list[list[int]], **kwargs):
+        super().__init__(**kwargs)
+        if kind not in BRIDGES:
+            raise ValueError(f"bridge must be one of {', '.join(BRIDGES)}, got {kind!r}.")
+        self.kind, self.state_sizes = kind, state_sizes
+        self.products = []
+        if kind == "learnt":
+            self.products = [
+                [
+                    keras.layers.Dense(
+                        size, activation="tanh", dtype=self.dtype_policy, name=f"state_{layer}_{k}"
+                    )
+                    for k, size in enumerate(sizes)
+                ]
+                for layer, sizes in enumerate(state_sizes)
+            ]
+
+    def build(self, last_states_shape):
+        features = sum(shape[-1] for shape in last_states_shape[-1])
+        for product in tf.nest.flatten(self.products):
+            product.build((None, features))
+        sizes = [[shape[-1] for shape in layer] for layer in last_states_shape]
+        if self.kind == "copied" and sizes != self.state_sizes:
+            raise ValueError(
+                f"The encoder's last states have the sizes {sizes}, the decoder's {self.state_sizes}: bridge='copied' "
+                "wants the same cell and layers on both sides, and a decoder as wide as the encoder's directions "
+                "together."
+            )
+
+    def call(self, last_states: list[list[Tensor]]) -> list[list[Tensor]]:
+        if self.kind == "copied":
+            return last_states
+        last = ops.concatenate(last_states[-1], axis=-1)
+        if self.kind == "learnt":
+            return [[product(last) for product in layer] for layer in self.products]
+        rows = ops.shape(last)[0]
+        return [[ops.zeros((rows, n), last.dtype) for n in sizes] for sizes in self.state_sizes]
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind, "state_sizes": self.state_sizes}
+
+
+@keras.saving.register_keras_serializable(package="keras_rnn")
+class EncoderDecoder(keras.Model):
+    """A recurrent encoder, and a decoder that looks back at it: the logits of each target token.
+
+        h_1 … h_n = encoder(x_1 … x_n)
+        s_0 = bridge(last states of the encoder)
+        s_t, context_t = decoder(E y_{t-1}, s_{t-1}; h)              an `AttentionCell`
+        r_t = tanh(W_r [s_t; context_t; E y_{t-1}] + b_r)
+        logits_t = W_o r_t + b_o                                     W_o = E where they are tied
+
+    Arguments:
+        encoder: arguments of `TextEncoder`.
+        vocabulary_size: number of target tokens.
+        embedding_dim: size of the vector of a target token.
+        units: size of the decoder's state.
+        cell: name of the decoder's cell.
+        layers: of the decoder; the first one looks at the source.
+        attention: "bahdanau", "luong_dot", "luong_general", "luong_concat", "conditional" (Nematus), or "none": a plain
+            encoder-decoder, whose decoder sees the last states of the encoder and nothing else.
+        attention_units: size of the additive attentions' hidden layer.
+        bridge: "learnt", "copied" or "zero".
+        tie: "none"; "target": the output's weights are the target embeddings; "all": and those are the source's, too
+            (one vocabulary).
+        dropout: share dropped of the features of embeddings, and of r.
+        recurrent_dropout: share of the decoder's state dropped in recurrent products.
+        scheduled_sampling: share of the decoder's inputs in training that are its own guesses: a first pass over the
+            right tokens makes them, a second one reads the mixture.
+
+    Call argument: a dict with `ids` int32 [batch, source_time] and `target` int32 [batch, target_time], each sequence
+    with its end; gives logits [batch, target_time, vocabulary]. `start` and `advance` make it a decoder for a search.
+
+    Raises:
+        ValueError: for an unknown attention, bridge or tie, or sizes that do not go together.
+
+    Source: Sutskever et al. 2014; Bahdanau et al. 2015; Luong et al. 2015; Sennrich et al. 2017; Press and Wolf 2017
+        (tied weights); Bengio et al. 2015 and Mihaylova and Martins 2019 (scheduled sampling).
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_rnn.models.search import beam_search
+    >>> source = {"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 5, "cell": "gru"}}
+    >>> model = EncoderDecoder(source, vocabulary_size=8, embedding_dim=4, units=6)
+    >>> ids, target = np.array([[4, 5, 3], [6, 3, 0]]), np.array([[4, 3], [7, 3]])
+    >>> model({"ids": ids, "target": target}).shape.as_list()
+    [2, 2, 8]
+    >>> beam_search(model, {"ids": ids}, max_length=5, beam=3).tokens.shape.as_list()
+    [2, 1, 5]
+    """
+
+    def __init__(
+        self,
+        encoder: dict,
+        vocabulary_size: int,
+        embedding_dim: int,
+        units: int,
+        cell: str = "gru",
+        layers: int = 1,
+        attention: str = "bahdanau",
+        attention_units: int = 128,
+        bridge: str = "learnt",
+        tie: str = "target",
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        scheduled_sampling: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if attention not in ATTENTIONS:
+            raise ValueError(
+                f"attention must be one of {', '.join(ATTENTIONS)}, got {attention!r}."
+            )
+        if attention == "none" and bridge == "zero":
+            raise ValueError(
+                "A decoder with attention='none' and bridge='zero' would never see the source."
+            )
+        if tie not in ("none", "target", "all"):
+            raise ValueError(f"tie must be none, target or all, got {tie!r}.")
+        same = (vocabulary_size, embedding_dim) == (
+            encoder["vocabulary_size"],
+            encoder["embedding_dim"],
+        )
+        if tie == "all" and not same:
+            raise ValueError("tie='all' wants one vocabulary and one embedding_dim for both sides.")
+        self.config = {
+            "encoder": encoder,
+            "vocabulary_size": vocabulary_size,
+            "embedding_dim": embedding_dim,
+            "units": units,
+            "cell": cell,
+            "layers": layers,
+            "attention": attention,
+            "attention_units": attention_units,
+            "bridge": bridge,
+            "tie": tie,
+            "dropout": dropout,
+            "recurrent_dropout": recurrent_dropout,
+            "scheduled_sampling": scheduled_sampling,
+        }
+        dtype = self.dtype_policy
+        self.encoder = TextEncoder(**encoder, dtype=dtype, name="encoder")
+        self.embedding = self.encoder.embedding
+        if tie != "all":
+            self.embedding = keras.layers.Embedding(
+                vocabulary_size, embedding_dim, dtype=dtype, name="embedding"
+            )
+        # As rows of the output's weights the vectors must not be as small as Keras makes them.
+        self.embedding.embeddings_initializer = unit_vectors(embedding_dim)
+        self.input_dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        self.decoder = [
+            FusedRNN(
+                self._cell(number),
+                return_sequences=True,
+                return_extras=number == 0 and attention != "none",
+                name=f"decoder_{number}",
+            )
+            for number in range(layers)
+        ]
+        sizes = [rnn.cell.state_sizes for rnn in self.decoder]
+        # Input feeding begins with nothing.
+        self.fed = isinstance(self.decoder[0].cell, AttentionCell) and (
+            self.decoder[0].cell.order == "after"
+        )
+        if self.fed:
+            sizes[0] = sizes[0][1:]
+        self.bridge = Bridge(bridge, sizes, dtype=dtype, name="bridge")
+        self.readout = keras.layers.Dense(
+            embedding_dim, activation="tanh", dtype=dtype, name="readout"
+        )
+        self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="output_dropout")
+        self.seed_generator = keras.random.SeedGenerator() if scheduled_sampling else None
+        if tie == "none":
+            self.output_layer = keras.layers.Dense(vocabulary_size, dtype=dtype, name="output")
+        else:
+            self.output_bias = self.add_weight(
+                shape=(vocabulary_size,), initializer="zeros", name="output_bias"
+            )
+
+    def _cell(self, number: int) -> Cell:
+        config = self.config
+        noise = {}
+        if config["recurrent_dropout"]:
+            noise["recurrent_dropout"] = config["recurrent_dropout"]
+
+        def cell():
+            return make_cell(config["cell"], config["units"], dtype=self.dtype_policy, **noise)
+
+        if number or config["attention"] == "none":
+            return cell()
+        conditional = config["attention"] == "conditional"
+        return AttentionCell(
+            cell(), self._attention(), context_cell=cell() if conditional else None
+        )
+
+    def _attention(self) -> Attention:
+        kind, _, score = self.config["attention"].partition("_")
+        options = {"dtype": self.dtype_policy, "name": "attention"}
+        if kind == "luong":
+            units = self.config["attention_units" if score == "concat" else "units"]
+            return LuongAttention(units, score=score, **options)
+        return BahdanauAttention(self.config["attention_units"], **options)
+
+    # All time steps at once
+
+    def call(self, features: dict, training: bool = False) -> Tensor:
+        h, mask, states = self._read(features, training)
+        target = features["target"]
+        logits = self._logits(_shifted(target), h, mask, states, training)
+        if training and self.seed_generator is not None:
+            draw = keras.random.uniform(ops.shape(target), seed=self.seed_generator)
+            guesses = ops.cast(ops.argmax(logits, axis=-1), target.dtype)
+            chosen = draw < self.config["scheduled_sampling"]
+            previous = _shifted(ops.where(chosen, guesses, target))
+            logits = self._logits(previous, h, mask, states, training)
+        return logits
+
+    def _logits(self, previous, h, mask, states, training):
+        """Logits of every step, each after the right token."""
+        y = self.input_dropout(self.embedding(previous), training=training)
+        x, context = y, []
+        for number, (rnn, first) in enumerate(zip(self.decoder, states, strict=True)):
+            looking = number == 0 and self.config["attention"] != "none"
+            memory = {"memory": h, "memory_mask": mask} if looking else {}
+            x = rnn(x, initial_state=first, training=training, **memory)
+            if looking:
+                x, extras = x
+                context = [extras["context"]]
+        return self._read_out(ops.concatenate([x, *context, y], axis=-1), training)
+
+    def _read(self, features: dict, training: bool):
+        """The annotations of the source, their mask, and the decoder's first states."""
+        h, mask, last_states = self.encoder(features, training=training, return_state=True)
+        states = self.bridge(last_states)
+        if self.fed:
+            states[0] = [ops.zeros_like(states[0][0]), *states[0]]
+        return h, mask, states
+
+    def _read_out(self, x: Tensor, training: bool = False) -> Tensor:
+        r = self.output_dropout(self.readout(x), training=training)
+        if self.config["tie"] == "none":
+            return self.output_layer(r)
+        kernel = ops.transpose(ops.cast(self.embedding.embeddings, r.dtype))
+        return ops.matmul(r, kernel) + ops.cast(self.output_bias, r.dtype)
+
+    # Step by step
+
+    def start(self, features: dict) -> dict[str, Any]:
+        """The state of a search: what is known of the source, and the decoder's first states."""
+        h, mask, states = self._read(features, training=False)
+        if self.config["attention"] == "none":
+            return {"states": states}
+        return {"memory": self.decoder[0].cell.prepare_memory(h, mask), "states": states}
+
+    def advance(self, tokens: Tensor, state: dict[str, Any]):
+        """One step: the logits of the next token, the new state, and where it looked."""
+        y = self.embedding(tokens)
+        x, context, looked, new_states = y, [], {}, []
+        for number, (rnn, states) in enumerate(zip(self.decoder, state["states"], strict=True)):
+            memory = state.get("memory") if number == 0 else None
+            states, extras = rnn.cell.advance(x, states, memory)
+            new_states.append(states)
+            x = states[0]
+            if memory is not None:
+                context, looked = [extras["context"]], {"alpha": extras["alpha"]}
+        logits = self._read_out(ops.concatenate([x, *context, y], axis=-1))
+        return logits, {**state, "states": new_states}, looked
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+def _shifted(target: Tensor) -> Tensor:
+    """What the decoder has read before each token: the start, then the tokens before it."""
+    begin = ops.full((ops.shape(target)[0], 1), START, dtype=target.dtype)
+    return ops.concatenate([begin, target[:, :-1]], axis=1)

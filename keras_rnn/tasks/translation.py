@@ -1,0 +1,527 @@
+"""Translation: its files, its model, its score, its answers."""
+
+import collections
+import contextlib
+import functools
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+import pipelines
+from keras_rnn import metrics, models, pictures
+from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
+from keras_rnn.tasks.inputs import format_of
+from keras_rnn.tasks.pairs import PairFeatures
+from keras_rnn.tasks.task import Server, Task, known_cell
+
+# A pair whose sides differ more than that in their number of tokens is hardly a translation.
+MOST_RATIO = 9.0
+
+# Tokens of source and target together, padding included, that are scored at a time.
+TOKENS_AT_ONCE = 4096
+
+# Tokens that a translation may have beyond twice those of its source.
+MOST_MORE = 10
+
+# Texts that one call of the model answers.
+ANSWERED_TOGETHER = 64
+
+
+class Translation(Task):
+    """A text for a text."""
+
+    name = "translation"
+    input_column = "source"
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        super().__init__(config)
+        known_cell(config.cell)
+        if config.tie == "all" and not config.joint_vocabulary:
+            raise pipelines.InputError(
+                "--config.tie=all goes with --config.joint_vocabulary=true; tie=target ties the decoder alone"
+            )
+        if config.search.n_best > config.search.beam:
+            raise pipelines.InputError(
+                f"--config.search.n_best={config.search.n_best}: it must be at most search.beam, {config.search.beam}"
+            )
+        if config.attention == "luong_dot" and config.units != self._annotation_size:
+            raise pipelines.InputError(
+                f"--config.attention=luong_dot wants a decoder as wide as the annotations, {self._annotation_size}; "
+                "luong_general takes any"
+            )
+        self.features: PairFeatures | None = None
+
+    @property
+    def _annotation_size(self) -> int:
+        return self.config.units * (2 if self.config.bidirectional else 1)
+
+    @property
+    def metric(self) -> str:
+        return self.config.metric
+
+    @property
+    def higher_is_better(self) -> bool:
+        return self.config.metric != "loss"
+
+    @property
+    def searches(self) -> bool:
+        return self.config.dev_beam != self.config.search.beam
+
+    # Data
+
+    def built_in_data(self, directory: str) -> dict[str, str]:
+        files = {}
+        parts = pipelines.date_translation(seed=0)
+        for name, records in zip(("train", "dev", "test"), parts, strict=True):
+            files[name] = os.path.join(directory, f"{name}.tsv")
+            pipelines.write_table(files[name], records)
+        return files
+
+    def read(self, files, counts=None, answers=True, on_error="raise"):
+        return pipelines.read_parallel(
+            files,
+            delimiter=self.config.data.delimiter or None,
+            max_bytes=self.config.max_bytes,
+            counts=counts,
+        )
+
+    def fit(self, records):
+        self.features = PairFeatures.fit(
+            self.config, lambda side: (record[side] for record in records())
+        )
+
+    def save(self, directory):
+        self.features.save(directory)
+
+    def load(self, directory, calibrated=True):
+        self.features = PairFeatures.load(self.config, directory)
+
+    @property
+    def columns(self):
+        return {
+            "ids": pipelines.Column("int32"),
+            "target": pipelines.Column("int32"),
+            # What dev translations are compared with, in bytes.
+            "reference": pipelines.Column("uint8"),
+        }
+
+    def encode(self, records, counts=None, training=False):
+        for chunk in pipelines.in_chunks(records):
+            sides = []
+            for side in ("source", "target"):
+                texts = tf.constant([record[side] for record in chunk], tf.string)
+                whole = self.features.encode(texts, side)
+                sides.append((whole.row_lengths().numpy(), _rows(self.features.cut(whole))))
+            (lengths, sources), (target_lengths, targets) = sides
+            for place, record in enumerate(chunk):
+                longest = max(lengths[place], target_lengths[place])
+                if training and self._left_out(lengths[place], target_lengths[place], counts):
+                    continue
+                if longest > self.config.max_length and counts is not None:
+                    counts[f"cut to {self.config.max_length} tokens"] += 1
+                reference = b"" if training else record["target"].encode("utf-8")
+                yield {
+                    "ids": sources[place],
+                    "target": targets[place],
+                    "reference": np.frombuffer(reference, np.uint8),
+                }
+
+    def _left_out(self, source: int, target: int, counts: collections.Counter | None) -> bool:
+        """Whether a pair teaches nothing; counts why."""
+        reason = ""
+        if max(source, target) > self.config.max_length:
+            reason = f"longer than {self.config.max_length} tokens, left out"
+        elif max(source, target) > MOST_RATIO * min(source, target) + MOST_RATIO:
+            reason = f"one side {MOST_RATIO:g} times as long as the other, left out"
+        if reason and counts is not None:
+            counts[reason] += 1
+        return bool(reason)
+
+    def batches(self, store, training):
+        config = self.config
+        options = {
+            "length_columns": ["ids", "target"],
+            "fields": ["ids", "target"],
+            "batch_size": config.batch_size,
+            "seed": config.seed,
+        }
+        if training:
+            return pipelines.Batches(
+                store,
+                shuffle=True,
+                max_shapes=config.max_shapes,
+                batch_tokens=config.batch_tokens or None,
+                **options,
+            )
+        return pipelines.Batches(
+            store, max_shapes=min(config.max_shapes, 3), batch_tokens=TOKENS_AT_ONCE, **options
+        )
+
+    def real_tokens(self, batch):
+        real = batch["real"][:, None]
+        return sum(tf.math.count_nonzero((batch[name] != 0) & real) for name in ("ids", "target"))
+
+    # Model
+
+    def build_model(self):
+        config = self.config
+        model = models.EncoderDecoder(
+            {
+                "vocabulary_size": self.features.source.size,
+                "embedding_dim": config.embedding_dim,
+                "stack": {
+                    "units": config.units,
+                    "cell": config.cell,
+                    "layers": config.layers,
+                    "bidirectional": config.bidirectional,
+                    "dropout": config.dropout,
+                    "recurrent_dropout": config.recurrent_dropout,
+                },
+                "dropout": config.dropout,
+                "word_dropout": config.word_dropout,
+            },
+            vocabulary_size=self.features.target.size,
+            embedding_dim=config.embedding_dim,
+            units=config.units,
+            cell=config.cell,
+            layers=config.decoder_layers,
+            attention=config.attention,
+            attention_units=config.attention_units,
+            bridge=config.bridge,
+            tie=config.tie,
+            dropout=config.dropout,
+            recurrent_dropout=config.recurrent_dropout,
+            scheduled_sampling=config.scheduled_sampling,
+        )
+        ids = tf.constant([[pipelines.END]])
+        model({"ids": ids, "target": ids})
+        return model
+
+    def loss(self, model, batch, training):
+        target = batch["target"]
+        logits = tf.cast(
+            model({"ids": batch["ids"], "target": target}, training=training), tf.float32
+        )
+        token = tf.range(logits.shape[-1])
+        right = tf.reduce_sum(tf.where(token == target[:, :, None], logits, 0.0), axis=2)
+        losses = tf.reduce_logsumexp(logits, axis=2) - right
+        smoothing = self.config.label_smoothing if training else 0.0
+        if smoothing:
+            losses += smoothing * (right - tf.reduce_mean(logits, axis=2))
+        real = (target != pipelines.PADDING) & batch["real"][:, None]
+        return losses, tf.cast(real, tf.float32), ()
+
+    def forward(self, model, batch, last=False):
+        losses, weights, _ = self.loss(model, batch, training=False)
+        beam = self.config.search.beam if last else self.config.dev_beam
+        return losses, weights, search(self.config, model, batch["ids"], beam, 1).tokens[:, 0]
+
+    # Scores
+
+    def judge(self, forward, batches):
+        loss = tokens = 0.0
+        answers = [""] * len(batches.store)
+        for batch in batches.epoch(0):
+            losses, weights, found = forward(batch)
+            loss += float(tf.reduce_sum(losses * weights))
+            tokens += float(tf.reduce_sum(weights))
+            texts = self.features.target.decode(found).numpy()
+            for number, text in zip(batch["index"].numpy(), texts, strict=True):
+                if number >= 0:
+                    answers[number] = text.decode("utf-8")
+        references = [
+            batches.store[number]["reference"].tobytes().decode("utf-8")
+            for number in range(len(answers))
+        ]
+        loss /= max(tokens, 1.0)
+        return {
+            **metrics.translation_scores(answers, references),
+            "loss": loss,
+            "perplexity": math.exp(min(loss, 100.0)),
+            "examples": len(answers),
+        }
+
+    # Answers
+
+    def read_input(self, file, counts=None):
+        kind = format_of(file, self.input_column, self.config.data.delimiter)
+        options = {"max_bytes": self.config.max_bytes, "counts": counts, "on_error": "yield"}
+        if kind == "lines":
+            return pipelines.read_lines(file, "source", allow_empty=True, **options)
+        return pipelines.read_table(
+            file,
+            {"source": "source", "target": "target"},
+            delimiter=self.config.data.delimiter or None,
+            optional=("target",),
+            json_lines=kind == "jsonl",
+            **options,
+        )
+
+    def rewriting(self, source):
+        if format_of(source, self.input_column, self.config.data.delimiter) != "lines":
+            return None
+
+        def lines(answered, output):
+            # A file of lines stays one: as many out as in, an empty one for what could not be read.
+            with contextlib.ExitStack() as stack:
+                if isinstance(output, str):
+                    output = stack.enter_context(pipelines.atomic_write(output, binary=True))
+                for _, answer in answered:
+                    text = " ".join(answer.get("translation", "").split("\n"))
+                    output.write(f"{text}\n".encode())
+
+        return lines
+
+    def server(self, model):
+        return TranslationServer(self.config, self.features, model)
+
+    def as_text(self, answer):
+        return answer["translation"]
+
+    def as_row(self, record, answer):
+        return {**record.row, "target": answer["translation"]}
+
+    def pictures(self, server, records):
+        shown = {}
+        lines = ["| source | right | given |", "|---|---|---|"]
+        for number, (record, answer) in enumerate(
+            zip(records, server.explain(records), strict=True)
+        ):
+            cells = (record["source"], record["target"], answer["translation"])
+            lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+            if "alignment" in answer and answer["target_tokens"]:
+                figure = pictures.draw_alignment(
+                    np.array(answer["alignment"]),
+                    answer["source_tokens"],
+                    answer["target_tokens"],
+                )
+                shown[f"alignment/{number}"] = pictures.to_pixels(figure)[None]
+        return {"translations": "\n".join(lines), **shown}
+
+
+def search(
+    config: ml_collections.ConfigDict, model: keras.Model, ids: tf.Tensor, beam: int, n_best: int
+) -> models.Found:
+    """Translates source ids [batch, time] under the search settings of a config."""
+    settings = config.search
+    lengths = tf.math.count_nonzero(ids, axis=1, dtype=tf.int32)
+    limits = tf.fill(tf.shape(lengths), settings.max_length)
+    width = settings.max_length
+    if not settings.max_length:
+        # Under XLA the length is a number, and so is the width that hangs on it.
+        width = 2 * (tf.shape(ids)[1] if ids.shape[1] is None else ids.shape[1]) + MOST_MORE
+        limits = 2 * lengths + MOST_MORE
+    shared = {"min_length": settings.min_length, "limits": limits}
+    if beam == 1:
+        return models.greedy_search(model, {"ids": ids}, width, **shared)
+    return models.beam_search(
+        model,
+        {"ids": ids},
+        width,
+        beam=beam,
+        length_penalty=settings.length_penalty,
+        coverage_penalty=settings.coverage_penalty if config.attention != "none" else 0.0,
+        n_best=n_best,
+        **shared,
+    )
+
+
+class TranslationServer(Server):
+    """Raw texts to their translations.
+
+    Signatures, all from `text` string[batch]:
+        serving_default: `output` string[batch], `score` float32[batch]
+        compiled: the same through XLA, in batches and lengths of a fixed set
+        details: the same, `outputs` string[batch, n_best] and `scores` float32[batch, n_best]; `source_tokens`
+            string[batch, source], `target_tokens` string[batch, target], both padded with "" and with the end "[END]",
+            and, where the model attends, `alignment` float32[batch, target, source]
+
+    The score is that of the search: the log-probability, divided by the length penalty. An empty text is translated by
+    an empty one.
+    """
+
+    def __init__(
+        self, config: ml_collections.ConfigDict, features: PairFeatures, model: keras.Model
+    ):
+        super().__init__(name="translation")
+        self.features = features
+        self.weights = [variable.value for variable in model.weights]
+        beam, n_best = config.search.beam, config.search.n_best
+        # Behind functions, so that saving does not follow them into Keras.
+        self.find = lambda ids: search(config, model, ids, beam, n_best)
+        self.attends = config.attention != "none"
+        self.alignments = config.search.alignments and self.attends
+        self.n_best = n_best
+        self.max_length = config.search.max_length
+        self.replaces = (
+            config.search.replace_unknown and config.tokenizer == "words" and self.attends
+        )
+
+    def signatures(self):
+        text = [tf.TensorSpec([None], tf.string, name="text")]
+        return {
+            name: tf.function(getattr(self, "_" + name), input_signature=text, autograph=False)
+            for name in ("serving_default", "compiled", "details")
+        }
+
+    def _serving_default(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = self.find(self.features.read(text))
+        return self._result(text, *self._parts(found))
+
+    def _parts(self, found: models.Found) -> list[tf.Tensor]:
+        """Tokens and score of the best one, and, where unknown words are replaced, where each token looked."""
+        parts = [found.tokens[:, 0], found.scores[:, 0]]
+        if self.replaces:
+            # No rows have no source, and nothing cannot be searched for its largest.
+            looked = tf.pad(found.alignments[:, 0], [[0, 0], [0, 0], [0, 1]], constant_values=-1.0)
+            parts.append(tf.argmax(looked, -1, tf.int32))
+        return parts
+
+    def _result(self, text, tokens, scores, looked=None) -> dict[str, tf.Tensor]:
+        blank = tf.strings.regex_full_match(text, r"\s*")
+        return {
+            "output": tf.where(blank, "", self._text(text, tokens, looked)),
+            "score": tf.where(blank, 0.0, scores),
+        }
+
+    def _text(self, text: tf.Tensor, tokens: tf.Tensor, looked: tf.Tensor | None) -> tf.Tensor:
+        if looked is None:
+            return self.features.target.decode(tokens)
+        # Of the end, too, and of what was cut, there is no word to copy.
+        words = self.features.source.tokenize(text).to_tensor("")
+        words = tf.pad(words, [[0, 0], [0, 1]], constant_values="")
+        place = tf.minimum(looked[:, : tf.shape(tokens)[1]], tf.shape(words)[1] - 1)
+        copied = tf.gather(words, place, batch_dims=1)
+        written = tf.gather(tf.constant(self.features.target.tokens_list), tokens)
+        written = tf.where(tokens == pipelines.UNKNOWN, copied, written)
+        real = tf.ragged.boolean_mask(written, (tokens != pipelines.PADDING) & (written != ""))
+        return tf.strings.reduce_join(real, axis=1, separator=" ")
+
+    def _details(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        ids = self.features.read(text)
+        found = self.find(ids)
+        batch = tf.shape(text)[0]
+        flat = tf.reshape(found.tokens, [batch * self.n_best, -1])
+        outputs = tf.reshape(self.features.target.decode(flat), [batch, self.n_best])
+        blank = tf.strings.regex_full_match(text, r"\s*")[:, None]
+        result = self._result(text, *self._parts(found))
+        outputs = tf.concat([result["output"][:, None], outputs[:, 1:]], axis=1)
+        # The end of each, too: it looked somewhere as well.
+        width = tf.reduce_max(tf.pad(found.lengths[:, 0], [[0, 1]])) + 1
+        ended = tf.one_hot(found.lengths[:, 0], width, dtype=tf.int32) * pipelines.END
+        tokens = tf.pad(found.tokens[:, 0], [[0, 0], [0, 1]])[:, :width] + ended
+        result |= {
+            "outputs": tf.where(blank, "", outputs),
+            "scores": tf.where(blank, 0.0, found.scores),
+            "source_tokens": _strings(self.features.source, ids),
+            "target_tokens": _strings(self.features.target, tokens),
+        }
+        if self.attends:
+            result["alignment"] = found.alignments[:, 0, :width]
+        return result
+
+    def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        run = tf.function(
+            lambda ids: self._parts(self.find(ids)), jit_compile=True, autograph=False
+        )
+        lengths = lengths_up_to(self.features.max_length)
+        widest = max(2 * lengths[-1] + MOST_MORE, self.max_length) + 1
+
+        def compute(encoded, length):
+            ids = encoded.to_tensor(shape=[None, length])
+            tokens, scores, *looked = run(tf.ensure_shape(ids, [ROWS, length]))
+            tokens, *looked = (
+                tf.pad(part, [[0, 0], [0, widest - part.shape[1]]]) for part in (tokens, *looked)
+            )
+            return [tokens, scores, *looked]
+
+        tokens = tf.TensorSpec([widest], tf.int32)
+        parts = in_blocks(
+            text,
+            lambda texts: self.features.cut(self.features.encode(texts)),
+            lambda encoded: tf.reduce_max(encoded.row_lengths()),
+            compute,
+            lengths,
+            [tokens, tf.TensorSpec([]), *([tokens] if self.replaces else [])],
+        )
+        return self._result(text, *parts)
+
+    # In the process that trained it
+
+    @functools.cached_property
+    def _functions(self):
+        return self.signatures()
+
+    def answer(self, records):
+        texts = [record["source"] for record in records]
+        explained = self.alignments or self.n_best > 1
+        answers = [{}] * len(texts)
+        # Texts of like length together: less padding.
+        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+        for numbers in pipelines.in_chunks(order, ANSWERED_TOGETHER):
+            batch = tf.constant([texts[number] for number in numbers], tf.string)
+            name = "details" if explained else "serving_default"
+            result = {key: value.numpy() for key, value in self._functions[name](batch).items()}
+            for row, number in enumerate(numbers):
+                answers[number] = self._object(result, row)
+        return answers
+
+    def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
+        """Answers with `source_tokens`, `target_tokens` and, where the model attends, `alignment`."""
+        texts = tf.constant([record["source"] for record in records], tf.string)
+        result = {name: v.numpy() for name, v in self._functions["details"](texts).items()}
+        return [
+            {**self._object(result, row), **_aligned(result, row)} for row in range(len(records))
+        ]
+
+    def _object(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
+        answer = {
+            "translation": result["output"][row].decode("utf-8"),
+            "score": float(result["score"][row]),
+        }
+        if self.n_best > 1:
+            pairs = zip(result["outputs"][row], result["scores"][row], strict=True)
+            answer["n_best"] = [
+                {"translation": text.decode("utf-8"), "score": float(score)}
+                for text, score in pairs
+            ]
+        if self.alignments:
+            answer |= _aligned(result, row)
+        return answer
+
+
+def _aligned(result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
+    """The tokens of both sides, and what each target token looked at."""
+    sides = [
+        [token.decode("utf-8") for token in result[side][row] if token]
+        for side in ("source_tokens", "target_tokens")
+    ]
+    aligned = {"source_tokens": sides[0], "target_tokens": sides[1]}
+    if "alignment" in result:
+        aligned["alignment"] = result["alignment"][row, : len(sides[1]), : len(sides[0])].tolist()
+    return aligned
+
+
+def _strings(tokenizer: pipelines.Tokenizer, ids: tf.Tensor) -> tf.Tensor:
+    """The token of each id; "" for padding."""
+    names = tf.constant(["", *tokenizer.tokens_list[1:]])
+    return tf.gather(names, ids)
+
+
+def _rows(ragged: tf.RaggedTensor) -> list[np.ndarray]:
+    return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
+
+
+def _cell(text: str) -> str:
+    """A text within a Markdown table."""
+    text = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~" else c for c in text)
+
+
+TASK = Translation

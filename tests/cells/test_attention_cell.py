@@ -1,0 +1,134 @@
+"""Attending cells against the equations in NumPy, and against the stock loop."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_rnn
+from tests import reference
+
+BATCH, TIME, SOURCE_TIME, FEATURES, MEMORY, UNITS = 3, 4, 5, 2, 6, 4
+MASK = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0], [1, 0, 1, 1, 0]], bool)
+
+
+def softmax(scores):
+    scores = np.where(MASK, scores, -np.inf)
+    weights = np.exp(scores - scores.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def arrays():
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(BATCH, TIME, FEATURES)).astype("float32")
+    return x, generator.normal(size=(BATCH, SOURCE_TIME, MEMORY)).astype("float32")
+
+
+def randomised(cell, x, memory):
+    """A layer of the cell, with weights that are no zeros, and the weights by path in float64."""
+    layer = keras_rnn.FusedRNN(cell, return_sequences=True, return_extras=True)
+    layer(x, memory=memory, memory_mask=MASK)
+    generator = np.random.default_rng(1)
+    for weight in cell.trainable_weights:
+        weight.assign(weight + 0.3 * generator.normal(size=weight.shape))
+    return layer
+
+
+def values(layer):
+    return {weight.name: np.asarray(weight, "float64") for weight in layer.weights}
+
+
+def bahdanau(weights, query, memory):
+    hidden = (query @ weights["query_kernel"])[:, None] + memory @ weights["memory_kernel"]
+    alpha = softmax(np.tanh(hidden) @ weights["score_vector"])
+    return np.einsum("bs,bsm->bm", alpha, memory), alpha
+
+
+def test_bahdanau_looks_before_the_step():
+    x, memory = arrays()
+    cell = keras_rnn.AttentionCell(keras_rnn.GRUCell(UNITS), keras_rnn.BahdanauAttention(3))
+    outputs, extras = randomised(cell, x, memory)(x, memory=memory, memory_mask=MASK)
+    inner, attention = values(cell.cell), values(cell.attention)
+    state = np.zeros((BATCH, UNITS))
+    for t in range(TIME):
+        context, alpha = bahdanau(attention, state, memory)
+        (state,), _ = reference.gru(inner, np.concatenate([x[:, t], context], 1), [state])
+        np.testing.assert_allclose(outputs[:, t], state, atol=1e-5)
+        np.testing.assert_allclose(extras["alpha"][:, t], alpha, atol=1e-5)
+        np.testing.assert_allclose(extras["context"][:, t], context, atol=1e-5)
+    assert not extras["alpha"].numpy().transpose(0, 2, 1)[~MASK].any()
+
+
+def test_luong_looks_after_the_step_and_feeds_what_it_found():
+    x, memory = arrays()
+    cell = keras_rnn.AttentionCell(
+        keras_rnn.LSTMCell(UNITS, output_activation="tanh"),
+        keras_rnn.LuongAttention(UNITS, score="general"),
+    )
+    outputs, extras = randomised(cell, x, memory)(x, memory=memory, memory_mask=MASK)
+    inner, attention = values(cell.cell), values(cell.attention)
+    attentional = np.asarray(cell.attentional_kernel, "float64")
+    fed, states = np.zeros((BATCH, UNITS)), [np.zeros((BATCH, UNITS))] * 2
+    for t in range(TIME):
+        states, _ = reference.lstm(inner, np.concatenate([x[:, t], fed], 1), states)
+        alpha = softmax(np.einsum("bu,bsu->bs", states[0], memory @ attention["memory_kernel"]))
+        context = np.einsum("bs,bsm->bm", alpha, memory)
+        fed = np.tanh(np.concatenate([context, states[0]], 1) @ attentional)
+        np.testing.assert_allclose(outputs[:, t], fed, atol=1e-5)
+        np.testing.assert_allclose(extras["alpha"][:, t], alpha, atol=1e-5)
+
+
+def test_nematus_looks_between_two_transitions():
+    x, memory = arrays()
+    cell = keras_rnn.AttentionCell(
+        keras_rnn.GRUCell(UNITS),
+        keras_rnn.BahdanauAttention(3),
+        context_cell=keras_rnn.GRUCell(UNITS),
+    )
+    outputs, extras = randomised(cell, x, memory)(x, memory=memory, memory_mask=MASK)
+    first, second = values(cell.cell), values(cell.context_cell)
+    attention = values(cell.attention)
+    state = np.zeros((BATCH, UNITS))
+    for t in range(TIME):
+        (between,), _ = reference.gru(first, x[:, t], [state])
+        context, alpha = bahdanau(attention, between, memory)
+        (state,), _ = reference.gru(second, context, [between])
+        np.testing.assert_allclose(outputs[:, t], state, atol=1e-5)
+        np.testing.assert_allclose(extras["alpha"][:, t], alpha, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", ["before", "after", "between"])
+@pytest.mark.parametrize("inner", ["lstm", "layer_norm_gru"])
+def test_fused_as_in_the_stock_loop(order, inner):
+    def cell():
+        return keras_rnn.make_cell(inner, UNITS)
+
+    attending = keras_rnn.AttentionCell(
+        cell(),
+        keras_rnn.BahdanauAttention(3),
+        order=order,
+        context_cell=cell() if order == "between" else None,
+    )
+    assert keras_rnn.check_cell(attending, memory=tf.constant(arrays()[1]))
+
+
+def test_a_step_by_itself_is_a_step_of_the_loop():
+    x, memory = arrays()
+    cell = keras_rnn.AttentionCell(
+        keras_rnn.GRUCell(UNITS), keras_rnn.LuongAttention(3, score="concat")
+    )
+    outputs, _ = randomised(cell, x, memory)(x, memory=memory, memory_mask=MASK)
+    prepared, states = cell.prepare_memory(memory, MASK), cell.get_initial_state(BATCH)
+    for t in range(TIME):
+        states, _ = cell.advance(x[:, t], states, prepared)
+        np.testing.assert_allclose(outputs[:, t], states[0], atol=1e-6)
+
+
+def test_what_does_not_go_together():
+    attention = keras_rnn.BahdanauAttention(3)
+    with pytest.raises(ValueError, match="order must be one of"):
+        keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention, order="never")
+    with pytest.raises(ValueError, match="context_cell belongs"):
+        keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention, order="between")
+    with pytest.raises(ValueError, match="has seen no memory"):
+        keras.layers.RNN(keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention))(arrays()[0])

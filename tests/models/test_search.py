@@ -1,0 +1,233 @@
+"""Search against a brute force over every sequence of a small vocabulary."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_rnn.models import search
+
+VOCABULARY = 7
+START, END = search.START, search.END
+WORDS = [1, 4, 5, 6]
+SOURCE_TIME = 3
+
+
+class Table:
+    """A decoder whose logits hang on the last token, the step and the row; it looks at the source in turn."""
+
+    def __init__(self, steps: int, seed: int = 0, batch: int = 3):
+        generator = np.random.default_rng(seed)
+        shape = (batch, steps, VOCABULARY, VOCABULARY)
+        self.logits = generator.normal(scale=2, size=shape).astype(np.float32)
+        looks = generator.normal(scale=2, size=(batch, steps, VOCABULARY, SOURCE_TIME))
+        self.alpha = (np.exp(looks) / np.exp(looks).sum(-1, keepdims=True)).astype(np.float32)
+
+    def start(self, rows):
+        return {"row": tf.convert_to_tensor(rows), "step": tf.zeros_like(rows)}
+
+    def advance(self, tokens, state):
+        place = tf.stack([state["row"], state["step"], tokens], axis=1)
+        logits = tf.gather_nd(tf.constant(self.logits), place)
+        alpha = tf.gather_nd(tf.constant(self.alpha), place)
+        return logits, {**state, "step": state["step"] + 1}, {"alpha": alpha}
+
+    def log_probability(self, row: int, tokens) -> tuple[float, np.ndarray]:
+        """Of a whole sequence with its end, and the attention of each step."""
+        total, last, alphas = 0.0, START, []
+        for step, token in enumerate([*tokens, END]):
+            logits = self.logits[row, step, last].astype(np.float64)
+            total += logits[token] - np.log(np.exp(logits).sum())
+            alphas.append(self.alpha[row, step, last])
+            last = token
+        return total, np.array(alphas)
+
+
+def every_sequence(shortest: int, longest: int):
+    for length in range(shortest, longest + 1):
+        yield from itertools.product(WORDS, repeat=length)
+
+
+def ranked(decoder, row, shortest, longest, length_penalty, coverage_penalty):
+    """Every sequence with its score, the best first."""
+    found = []
+    for tokens in every_sequence(shortest, longest):
+        log_probability, alphas = decoder.log_probability(row, tokens)
+        score = log_probability / ((5 + len(tokens) + 1) / 6) ** length_penalty
+        covered = np.minimum(alphas.sum(0), 1)
+        score += coverage_penalty * np.log(covered).sum()
+        found.append((score, log_probability, list(tokens), alphas))
+    return sorted(found, key=lambda entry: -entry[0])
+
+
+def run(function, compiled: bool, rows):
+    return tf.function(function, jit_compile=compiled)(tf.constant(rows))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    "length_penalty, coverage_penalty, shortest",
+    [(0.0, 0.0, 0), (1.0, 0.0, 0), (0.6, 0.2, 0), (1.0, 0.5, 2)],
+)
+def test_a_wide_beam_finds_the_best(compiled, length_penalty, coverage_penalty, shortest):
+    longest, n_best = 4, 5
+    decoder = Table(longest + 1, seed=shortest)
+    found = run(
+        lambda rows: search.beam_search(
+            decoder,
+            rows,
+            longest,
+            beam=256,
+            length_penalty=length_penalty,
+            coverage_penalty=coverage_penalty,
+            n_best=n_best,
+            min_length=shortest,
+            exact=True,
+        ),
+        compiled,
+        [2, 0, 1],
+    )
+    for place, row in enumerate([2, 0, 1]):
+        best = ranked(decoder, row, shortest, longest, length_penalty, coverage_penalty)[:n_best]
+        for number, (score, log_probability, tokens, alphas) in enumerate(best):
+            length = int(found.lengths[place, number])
+            assert found.tokens[place, number, :length].numpy().tolist() == tokens
+            assert not found.tokens[place, number, length:].numpy().any()
+            assert float(found.scores[place, number]) == pytest.approx(score, rel=1e-4)
+            assert float(found.log_probabilities[place, number]) == pytest.approx(
+                log_probability, rel=1e-4
+            )
+            alignment = found.alignments[place, number].numpy()
+            np.testing.assert_allclose(alignment[: length + 1], alphas, rtol=1e-5)
+            assert not alignment[length + 1 :].any()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_greedy_takes_the_likeliest_token_and_so_does_a_beam_of_one(compiled):
+    longest = 6
+    decoder = Table(longest + 1, seed=5)
+    greedy = run(lambda rows: search.greedy_search(decoder, rows, longest), compiled, [0, 1, 2])
+    beam = run(lambda rows: search.beam_search(decoder, rows, longest, beam=1), compiled, [0, 1, 2])
+    for row in range(3):
+        last, tokens = START, []
+        while len(tokens) < longest:
+            logits = decoder.logits[row, len(tokens), last].copy()
+            logits[[0, START]] = -np.inf
+            last = int(logits.argmax())
+            if last == END:
+                break
+            tokens.append(last)
+        length = int(greedy.lengths[row, 0])
+        assert greedy.tokens[row, 0, :length].numpy().tolist() == tokens
+        log_probability, alphas = decoder.log_probability(row, tokens)
+        assert float(greedy.scores[row, 0]) == pytest.approx(log_probability, rel=1e-4)
+        np.testing.assert_allclose(greedy.alignments[row, 0, : length + 1], alphas, rtol=1e-5)
+    np.testing.assert_array_equal(greedy.tokens, beam.tokens)
+    np.testing.assert_allclose(greedy.log_probabilities, beam.log_probabilities, rtol=1e-5)
+    np.testing.assert_allclose(greedy.alignments, beam.alignments, rtol=1e-5)
+
+
+def narrow_beam(decoder, row, longest, beam, length_penalty):
+    """The search by the book, with lists."""
+    opened, whole = [(0.0, [])], []
+    for step in range(longest + 1):
+        candidates = []
+        for total, tokens in opened:
+            last = tokens[-1] if tokens else START
+            logits = decoder.logits[row, step, last].astype(np.float64)
+            log_probabilities = logits - np.log(np.exp(logits).sum())
+            for token in [END] if step == longest else [*WORDS, END]:
+                candidates.append((total + log_probabilities[token], [*tokens, token]))
+        candidates = sorted(candidates, key=lambda entry: -entry[0])[: 2 * beam]
+        for total, tokens in candidates:
+            if tokens[-1] == END:
+                whole.append((total / ((5 + step + 1) / 6) ** length_penalty, tokens[:-1]))
+        opened = [entry for entry in candidates if entry[1][-1] != END][:beam]
+        whole = sorted(whole, key=lambda entry: -entry[0])[:beam]
+        if not opened:
+            break
+        hope = opened[0][0] / ((5 + step + 2) / 6) ** length_penalty
+        if len(whole) and hope <= whole[0][0]:
+            break
+    return whole
+
+
+@pytest.mark.parametrize("beam", [2, 3])
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+def test_a_narrow_beam_finds_what_the_book_finds(beam, length_penalty):
+    longest = 8
+    for seed in range(5):
+        decoder = Table(longest + 1, seed=seed)
+        found = search.beam_search(
+            decoder, tf.constant([0, 1, 2]), longest, beam=beam, length_penalty=length_penalty
+        )
+        for row in range(3):
+            score, tokens = narrow_beam(decoder, row, longest, beam, length_penalty)[0]
+            length = int(found.lengths[row, 0])
+            assert found.tokens[row, 0, :length].numpy().tolist() == tokens
+            assert float(found.scores[row, 0]) == pytest.approx(score, rel=1e-4)
+
+
+def test_each_row_has_its_own_limit():
+    decoder = Table(9, seed=1)
+    decoder.logits[:, :, :, END] = -20.0  # nobody ends by himself
+    limits = tf.constant([1, 4, 8])
+    rows = tf.constant([0, 1, 2])
+    for found in (
+        search.greedy_search(decoder, rows, 8, limits=limits),
+        search.sample(decoder, rows, 8, seed=1, limits=limits),
+        search.beam_search(decoder, rows, 8, beam=3, min_length=8, limits=limits),
+    ):
+        assert found.lengths[:, 0].numpy().tolist() == [1, 4, 8]
+
+
+def test_a_row_does_not_hang_on_its_neighbours():
+    decoder = Table(7, seed=3)
+    alone = [search.beam_search(decoder, tf.constant([row]), 6, beam=3) for row in range(3)]
+    together = search.beam_search(decoder, tf.constant([0, 1, 2]), 6, beam=3)
+    for row in range(3):
+        np.testing.assert_array_equal(together.tokens[row], alone[row].tokens[0])
+        np.testing.assert_allclose(together.scores[row], alone[row].scores[0], rtol=1e-6)
+
+
+def test_no_rows_are_no_answers():
+    decoder = Table(7)
+    nothing = tf.zeros([0], tf.int32)
+    for found in (
+        search.greedy_search(decoder, nothing, 6),
+        search.beam_search(decoder, nothing, 6, beam=2),
+    ):
+        assert found.tokens.shape == (0, 1, 6)
+
+
+def test_draws_follow_the_distribution():
+    decoder = Table(2, seed=4, batch=1)
+    rows = tf.zeros([4000], tf.int32)
+    drawn = search.sample(decoder, rows, 1, seed=7)
+    again = search.sample(decoder, rows, 1, seed=7)
+    np.testing.assert_array_equal(drawn.tokens, again.tokens)
+    logits = decoder.logits[0, 0, START].astype(np.float64)
+    logits[[0, START]] = -np.inf
+    wanted = np.exp(logits) / np.exp(logits).sum()
+    first = np.where(drawn.lengths[:, 0] == 0, END, drawn.tokens[:, 0, 0])
+    share = np.bincount(first, minlength=VOCABULARY) / 4000
+    np.testing.assert_allclose(share, wanted, atol=4 * math.sqrt(0.25 / 4000))
+    # Few tokens only.
+    likely = np.argsort(-wanted)
+    few = search.sample(decoder, rows, 1, seed=7, top_k=2)
+    first = np.where(few.lengths[:, 0] == 0, END, few.tokens[:, 0, 0])
+    assert {*first.tolist()} == {*likely[:2].tolist()}
+    nucleus = search.sample(decoder, rows, 1, seed=7, top_p=float(wanted[likely[0]]) * 0.99)
+    first = np.where(nucleus.lengths[:, 0] == 0, END, nucleus.tokens[:, 0, 0])
+    assert {*first.tolist()} == {int(likely[0])}
+    cold = search.sample(decoder, rows[:5], 1, seed=7, temperature=1e-3)
+    greedy = search.greedy_search(decoder, rows[:5], 1)
+    np.testing.assert_array_equal(cold.tokens, greedy.tokens)
+
+
+def test_settings_that_cannot_be():
+    decoder = Table(3)
+    with pytest.raises(ValueError, match="n_best"):
+        search.beam_search(decoder, tf.constant([0]), 2, beam=2, n_best=3)

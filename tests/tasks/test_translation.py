@@ -1,0 +1,130 @@
+"""Translation through the commands: a small task learnt, asked, exported."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_rnn import app
+
+WORDS = dict(
+    zip(
+        "eins zwei drei vier fünf sechs".split(), "one two three four five six".split(), strict=True
+    )
+)
+SETTINGS = {
+    "tokenizer": "words",
+    "units": 24,
+    "embedding_dim": 16,
+    "attention_units": 16,
+    "batch_size": 32,
+    "epochs": 14,
+    "learning_rate": 0.01,
+    "dropout": 0.0,
+    "warmup_steps": 0,
+    "label_smoothing": 0.0,
+    "average": 0.0,
+    "max_shapes": 1,
+    "max_length": 12,
+    "pictures": 2,
+    "joint_vocabulary": False,
+    "tie": "target",
+}
+
+
+def sentences(number: int, seed: int) -> list[tuple[str, str]]:
+    generator = np.random.default_rng(seed)
+    german = [" ".join(generator.choice([*WORDS], generator.integers(1, 5))) for _ in range(number)]
+    return [(text, " ".join(WORDS[word] for word in text.split())) for text in german]
+
+
+def write(folder, name, pairs) -> str:
+    for side, suffix in enumerate(("de", "en")):
+        text = "".join(f"{pair[side]}\n" for pair in pairs)
+        (folder / f"{name}.{suffix}").write_text(text, encoding="utf-8")
+    return f"{folder}/{name}.de,{folder}/{name}.en"
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("translation")
+    arguments = [
+        "train",
+        "--task=translation",
+        f"--workdir={folder / 'w'}",
+        f"--train_data={write(folder, 'train', sentences(1500, 0))}",
+        f"--dev_data={write(folder, 'dev', sentences(40, 1))}",
+        *(f"--config.{name}={value}" for name, value in SETTINGS.items()),
+    ]
+    assert app.main(arguments) == 0
+    return folder / "w"
+
+
+def answers(workdir, tmp_path, capsys, text, *arguments) -> list[str]:
+    (tmp_path / "in.txt").write_text(text, encoding="utf-8")
+    capsys.readouterr()
+    command = ["predict", f"--workdir={workdir}", f"--input={tmp_path / 'in.txt'}", *arguments]
+    assert app.main(command) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_it_learns_and_judges(workdir, capsys):
+    metrics = json.loads((workdir / "metrics.json").read_text())
+    assert metrics["exact_match"] > 0.9 and metrics["bleu"] > 90
+    assert metrics["examples"] == 40 and metrics["perplexity"] == pytest.approx(
+        np.exp(metrics["loss"])
+    )
+    capsys.readouterr()
+    assert app.main(["evaluate", f"--workdir={workdir}"]) == 0
+    again = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert again["bleu"] == metrics["bleu"] and "bleu_signature" in again and "chrf" in again
+
+
+def test_as_many_lines_out_as_in(workdir, tmp_path, capsys):
+    text = "eins drei\n\nsechs\n" + "zwei " * 50 + "\n"
+    for kind in ("text", "same"):
+        lines = answers(workdir, tmp_path, capsys, text, f"--output_format={kind}")
+        assert len(lines) == 4 and lines[:3] == ["one three", "", "six"]
+
+
+def test_n_best_and_alignment(workdir, tmp_path, capsys):
+    settings = ["--config.search.n_best=3", "--config.search.alignments=true"]
+    (line,) = answers(workdir, tmp_path, capsys, "vier eins\n", *settings)
+    answer = json.loads(line)
+    assert answer["translation"] == "four one" == answer["n_best"][0]["translation"]
+    scores = [entry["score"] for entry in answer["n_best"]]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+    assert answer["source_tokens"] == ["vier", "eins", "[END]"]
+    assert answer["target_tokens"] == ["four", "one", "[END]"]
+    np.testing.assert_allclose(np.sum(answer["alignment"], axis=1), 1, atol=1e-4)
+
+
+def test_an_unknown_word_is_copied(workdir, tmp_path, capsys):
+    """Whatever the model makes of a word it never saw, [UNK] is not what a reader gets."""
+    (line,) = answers(workdir, tmp_path, capsys, "Xanthippe\n", "--output_format=text")
+    assert "[UNK]" not in line
+
+
+def test_the_export_answers_as_the_model_does(workdir, tmp_path, capsys):
+    texts = ["drei vier", "", "sechs", "fünf eins zwei"]
+    lines = answers(workdir, tmp_path, capsys, "".join(f"{text}\n" for text in texts))
+    wanted = [json.loads(line) for line in lines]
+    assert app.main(["export", f"--workdir={workdir}", f"--output={tmp_path / 'export'}"]) == 0
+    functions = tf.saved_model.load(str(tmp_path / "export")).signatures
+    for name in ("serving_default", "compiled", "details"):
+        given = functions[name](text=tf.constant(texts))
+        output = [text.decode() for text in given["output"].numpy()]
+        assert output == [answer["translation"] for answer in wanted]
+        np.testing.assert_allclose(given["score"], [a["score"] for a in wanted], atol=1e-4)
+        assert functions[name](text=tf.constant([], tf.string))["output"].shape == (0,)
+
+
+def test_settings_that_do_not_go_together(tmp_path, capsys):
+    for setting in (["joint_vocabulary=false"], ["search.n_best=9"], ["attention=luong_dot"]):
+        arguments = [f"--config.{part}" for part in setting]
+        status = app.main(
+            ["train", "--task=translation", f"--workdir={tmp_path / 'w'}", *arguments]
+        )
+        assert status == 1
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
