@@ -20,6 +20,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import difflib
 import gzip
 import os
 import re
@@ -38,6 +39,7 @@ _NOT_COLUMNS = (".csv", ".jsonl", ".json", ".ndjson")
 
 _FORM, _FEATURES = 1, 5
 _CONLLU_COLUMNS = {"upos": 3, "xpos": 4}
+_SHOWN_FEATURES = 8
 _CONLLU_ID = re.compile(r"([1-9][0-9]*)(-[0-9]+)?(\.[0-9]+)?|0\.[0-9]+")
 
 Files = str | os.PathLike | Sequence[str]
@@ -466,6 +468,7 @@ class _Conllu(_Layout):
         super().__init__(file)
         self.tag = tag
         self.tagged = tagged
+        self.features: set[str] = set()
 
     def token(self, line: _Line, first: bool) -> tuple[str, str] | None:
         if line.text.startswith("#"):
@@ -495,7 +498,9 @@ class _Conllu(_Layout):
     def _tag_of(self, values: list[str]) -> str:
         if self.tag in _CONLLU_COLUMNS:
             return values[_CONLLU_COLUMNS[self.tag]] or "_"
-        return dict(_features(values[_FEATURES])).get(self.tag, "_")
+        features = dict(_features(values[_FEATURES]))
+        self.features.update(features)
+        return features.get(self.tag, "_")
 
     def retagged(self, line: str, tag: str) -> str:
         is_feature = self.tag not in _CONLLU_COLUMNS
@@ -509,11 +514,14 @@ class _Conllu(_Layout):
         return "\t".join(values)
 
     def finished(self, seen: collections.Counter) -> None:
-        if set(seen) == {"_"}:
-            known = ", ".join(_CONLLU_COLUMNS)
-            raise self.error(
-                f"no token has a tag in {self.tag!r}; data.tag_column is {known} or a feature"
-            )
+        if set(seen) != {"_"}:
+            return
+        known = ", ".join(_CONLLU_COLUMNS)
+        near = difflib.get_close_matches(self.tag, self.features, n=_SHOWN_FEATURES, cutoff=0.0)
+        here = f", of those in this file nearest: {', '.join(near)}" if near else ""
+        raise self.error(
+            f"no token has a tag in {self.tag!r}; data.tag_column is {known} or a feature{here}"
+        )
 
 
 def _features(field: str) -> list[tuple[str, str]]:

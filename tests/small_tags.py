@@ -19,7 +19,7 @@ SETTINGS = {
     "dropout": 0.0,
     "average": 0.0,
     "jit_compile": False,
-    "pictures": 2,
+    "pictures": 0,
 }
 NAMES = ("Ada", "Bo", "Cy")
 CITIES = ("Oslo", "Rome")

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import pipelines
-from keras_rnn import layers, metrics, models
+from keras_rnn import layers, metrics, models, pictures
 from keras_rnn.tasks.inputs import tagged_format_of
 from keras_rnn.tasks.task import Server, Task, known_cell
 from keras_rnn.tasks.tokens import TokenFeatures
@@ -33,8 +33,9 @@ UNSEEN = "[unseen]"
 # Tokens, padding included, that are judged or answered together.
 TOKENS_AT_ONCE = 4096
 
-# Confusions that TensorBoard shows.
+# Confusions that TensorBoard shows, and tags of the transitions: more would be too small to read.
 SHOWN_CONFUSIONS = 30
+SHOWN_TAGS = 40
 
 
 class Tagging(Task):
@@ -385,10 +386,7 @@ class Tagging(Task):
     @functools.cached_property
     def _names_of_data(self) -> list[str]:
         """Every tag that can come up, as the data spell it."""
-        if self.scheme == self.model_scheme:
-            return self._all_tags
-        endings = {tag[1:] for tag in self._all_tags if tag != schemes.OUTSIDE}
-        return [schemes.OUTSIDE, *_spelled_in(self.scheme, endings)]
+        return _respelled(self._all_tags, self.model_scheme, self.scheme)
 
     def _as_data(self, numbers: np.ndarray) -> list[str]:
         """The tags of a sentence, numbered by the model, as the data spell them."""
@@ -407,10 +405,11 @@ class Tagging(Task):
     # Answers
 
     def read_input(self, file, counts=None):
-        kind = tagged_format_of(file, self.tags)
         if file == "-" and self._kept_input:
-            file = self._kept_input
-        elif file == "-" and kind == "conllu":
+            # Standard input is at its end already.
+            return map(_of_standard_input, self.read_input(self._kept_input, counts))
+        kind = tagged_format_of(file, self.tags)
+        if file == "-" and kind == "conllu":
             tag = self._tag_column if isinstance(self._tag_column, str) else "upos"
             return conll.read_conllu(file, tag, counts, on_error="yield", tags=False)
         if kind in ("columns", "conllu"):
@@ -454,6 +453,10 @@ class Tagging(Task):
                 self._tag_column,
                 self.width or None,
             )
+        except pipelines.InputError as error:
+            if error.file == self._kept_input:
+                _of_standard_input(error)
+            raise
         finally:
             if self._kept_input:
                 os.remove(self._kept_input)
@@ -478,6 +481,8 @@ class Tagging(Task):
 
     def pictures(self, server, records):
         shown = {}
+        if server.transitions is not None:
+            shown["transitions"] = _transition_picture(server.transitions(), self.model_tags)
         if self.confusion is not None:
             shown["confusion"] = _confusion_table(self.confusion)
         answers = server.answer(records)
@@ -499,6 +504,9 @@ class TaggingServer(Server):
 
     From `tokens` string [batch, tokens], padded with "" anywhere:
         tokens: `tags` string [batch, tokens], "" where there is no token, and `probabilities`
+
+    Assets: `tags.txt`, every tag that is answered, and `model_tags.txt`, those of the columns of `marginals`; the same
+    unless the model works in another scheme than the data.
     """
 
     # Rows that `compiled` computes at a time, and its lengths: one XLA program each.
@@ -518,8 +526,9 @@ class TaggingServer(Server):
         self.emissions = lambda features: model(features, training=False)
         self.decode = lambda emissions, mask: output.decode(emissions, mask)[0]
         self.marginals = lambda emissions, mask: output.marginals(emissions, mask)
-        self.decode_best = None
+        self.decode_best = self.transitions = None
         if isinstance(output, layers.CRF):
+            self.transitions = lambda: _transition_scores(output)
             self.decode_best = lambda emissions, mask: output.decode(emissions, mask, k=self.best)
 
     def signatures(self):
@@ -559,6 +568,7 @@ class TaggingServer(Server):
         bio = [plain.get(name[0], name[0]) + name[1:] for name in names]
         if self.scheme == "BIO":
             return numbers.with_flat_values(tf.gather(tf.constant(bio), flat))
+        # What is left is IOB1: B only right after a span of the same label.
         endings = sorted({name[1:] for name in bio})
         label = tf.gather(tf.constant([endings.index(name[1:]) for name in bio]), flat)
         begins = tf.gather(tf.constant([name[0] == "B" for name in bio]), flat)
@@ -567,8 +577,6 @@ class TaggingServer(Server):
         follows = (label[1:] == label[:-1]) & (row[1:] == row[:-1]) & ~outside[:-1]
         follows = tf.concat([tf.zeros_like(outside[:1]), follows], 0)
         letter = tf.where(begins & follows, "B", "I")
-        if self.scheme == "IOBES":
-            raise ValueError("a model in BIO cannot spell IOBES")
         spelled = tf.strings.join([letter, tf.gather(tf.constant(endings), label)])
         return numbers.with_flat_values(tf.where(outside, schemes.OUTSIDE, spelled))
 
@@ -722,7 +730,11 @@ class TaggingServer(Server):
         return sentences, places
 
     def assets(self):
-        return {"tags.txt": "".join(f"{name}\n" for name in self.tag_names)}
+        answered = _respelled(self.tag_names, self.model_scheme, self.scheme)
+        return {
+            "tags.txt": "".join(f"{name}\n" for name in answered),
+            "model_tags.txt": "".join(f"{name}\n" for name in self.tag_names),
+        }
 
 
 _SPANS = ("B", "I", "E", "S")
@@ -732,6 +744,14 @@ def _spelled_in(scheme: str, endings: Iterable[str]) -> list[str]:
     """The tags of spans with these labels, each label as it is written after the letter."""
     letters = "BIES" if scheme == "IOBES" else "BI"
     return [letter + ending for ending in sorted(endings) for letter in letters]
+
+
+def _respelled(tags: Sequence[str], source: str, target: str) -> list[str]:
+    """Every tag that these can become in another scheme."""
+    if source == target:
+        return list(tags)
+    endings = {tag[1:] for tag in tags if tag != schemes.OUTSIDE}
+    return [schemes.OUTSIDE, *_spelled_in(target, endings)]
 
 
 def _is_number(text: str) -> bool:
@@ -747,6 +767,14 @@ def _column(named: str, key: str) -> int:
             f"--config.data.{key}={named}: it must be first, last or a number from 0"
         )
     return int(named)
+
+
+def _of_standard_input(
+    record: pipelines.Record | pipelines.InputError,
+) -> pipelines.Record | pipelines.InputError:
+    """What was read from a copy of standard input, told as being from there."""
+    record.file = "standard input"
+    return record
 
 
 def _json_records(file: str) -> Iterator[pipelines.Record | pipelines.InputError]:
@@ -774,6 +802,23 @@ def _json_records(file: str) -> Iterator[pipelines.Record | pipelines.InputError
                 file,
                 number,
             )
+
+
+def _transition_scores(field: layers.CRF) -> np.ndarray:
+    """Scores [tags + 1, tags + 1] as `decode` takes them: the last row starts, the last column ends, -inf forbids."""
+    moves, start, end = (
+        w.numpy() for w in (field.transitions.value, field.start.value, field.end.value)
+    )
+    scores = np.block([[moves, end[:, None]], [start, 0.0]])
+    return scores if field.constraints is None else np.where(field.constraints, scores, -np.inf)
+
+
+def _transition_picture(scores: np.ndarray, tags: Sequence[str]) -> np.ndarray:
+    """An image [1, height, width, 4] of the transitions, of the first tags if there are very many."""
+    tags = tags[:SHOWN_TAGS]
+    inner = scores[: len(tags), : len(tags)]
+    start, end = scores[-1, : len(tags)], scores[: len(tags), -1]
+    return pictures.to_pixels(pictures.draw_transitions(inner, tags, start, end))[None]
 
 
 def _confusion_table(counts: metrics.TagCounts) -> str:

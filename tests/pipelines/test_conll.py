@@ -252,8 +252,14 @@ def test_bad_settings(tmp_path):
     file = written(tmp_path, "a.conllu", CONLLU)
     with pytest.raises(InputError, match="data.tag_column=7 is nothing that CoNLL-U has"):
         sentences(file, tag_column="7")
-    with pytest.raises(InputError, match="no token has a tag in 'Tense'"):
-        sentences(file, tag_column="Tense")
+    nearest = "no token has a tag in 'PronTyp'; .* nearest: PronType, .*Case"
+    with pytest.raises(InputError, match=f"a.conllu: {nearest}"):
+        sentences(file, tag_column="PronTyp")
+    bare = written(tmp_path, "b.conllu", "1\ta\t_\t_\t_\t_\t_\t_\t_\t_\n")
+    with pytest.raises(
+        InputError, match="b.conllu: no token has a tag in 'xpos'; .* or a feature$"
+    ):
+        sentences(bare, tag_column="xpos")
 
 
 def test_going_on_after_a_bad_sentence(tmp_path):

@@ -1,5 +1,6 @@
 """Tagging from file to SavedModel: schemes, scores, formats, exports, bad input."""
 
+import functools
 import io
 import json
 import sys
@@ -8,11 +9,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import pipelines
 from keras_rnn import app, configs
 from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task
+from keras_rnn.tasks.tagging import TaggingServer
+from pipelines import schemes
 from tests import small_tags
 
+# Words alone: half the graph, where a test asks about something else.
+BARE = {"characters": "none", "attributes": "false"}
 TRAIN = small_tags.sentences(120)
 DEV = small_tags.sentences(40, seed=1)
 
@@ -20,13 +26,32 @@ DEV = small_tags.sentences(40, seed=1)
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bio")
-    return small_tags.train_small(folder, small_tags.conll(TRAIN), small_tags.conll(DEV))
+    return small_tags.train_small(
+        folder, small_tags.conll(TRAIN), small_tags.conll(DEV), pictures=2
+    )
+
+
+@pytest.fixture(scope="module")
+def opened(workdir):
+    """The trained run, opened once, with one server: what that compiled serves every test."""
+    run = open_run(str(workdir))
+    run.task.server = functools.cache(run.task.server)
+    return run
+
+
+@pytest.fixture
+def opened_once(monkeypatch, opened):
+    opened.task._places.clear()
+    monkeypatch.setattr("keras_rnn.run.open_run", lambda folder, **_: opened)
 
 
 @pytest.fixture(scope="module")
 def exported(workdir):
     target = workdir.parent / "export"
-    assert app.main(["export", f"--workdir={workdir}", f"--output={target}"]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        # An XLA program each: two of them and the way without one are enough.
+        patch.setattr(TaggingServer, "lengths", (8, 16))
+        assert app.main(["export", f"--workdir={workdir}", f"--output={target}"]) == 0
     return tf.saved_model.load(str(target))
 
 
@@ -88,6 +113,7 @@ def test_the_confusion_table_adds_up(workdir):
     assert np.trace(table) / table.sum() == pytest.approx(result["accuracy"])
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_tokens_that_training_did_not_have_are_judged_apart(capsys, workdir, tmp_path):
     data = tmp_path / "new.conll"
     data.write_text("Ada B-PER\nw1 O\nzzz O\nyyy B-LOC\n")
@@ -101,6 +127,51 @@ def test_tokens_that_training_did_not_have_are_judged_apart(capsys, workdir, tmp
     assert result["accuracy"] == pytest.approx(np.mean(right))
 
 
+def test_unseen_are_tokens_whose_form_is_not_in_the_training_data(tmp_path):
+    # Words that the vocabulary lowers, cuts off or leaves out for their number are seen all the same.
+    tokens = ["Ada", "w1", "#", "el mar", "w1"]
+    task = fitted([(tokens, ["B-X", "O", "O", "O", "O"])], min_count=2)
+    task.save(str(tmp_path))
+    task.load(str(tmp_path))
+    tokens = ["Ada", "ada", "w1", "w2", "#", "el mar", "mar"]
+    record = pipelines.Record({"tokens": tokens, "tags": ["B-X", "B-X", "O", "O", "O", "O", "O"]})
+    (example,) = task.encode([record])
+    assert example["unseen"].tolist() == [False, True, False, True, False, False, True]
+    # Of the second row nothing counts, nor the padding of the first one.
+    rows = {
+        "ids": np.ones(len(tokens), np.int32),
+        "tags": example["tags"],
+        "unseen": example["unseen"],
+    }
+    batch = {n: tf.constant(np.stack([np.pad(v, (0, 2))] * 2)) for n, v in rows.items()}
+    batch["real"] = tf.constant([True, False])
+    outside = tf.zeros([2, len(tokens) + 2], tf.int32)
+
+    class Once:
+        def epoch(self, number):
+            return [batch]
+
+    result = task.judge(lambda batch: (tf.zeros(2), tf.zeros(2), outside), Once())
+    assert result["tokens"] == 7
+    assert result["accuracy"] == pytest.approx(5 / 7)
+    assert result["accuracy_unseen"] == pytest.approx(2 / 3)
+
+
+def test_transitions_are_an_image_in_tensorboard(workdir, opened):
+    server = opened.task.server(opened.model)
+    assert server.transitions()[0, 2] == -np.inf, "O to I-LOC is forbidden"
+    image = opened.task.pictures(server, [])["transitions"]
+    assert image.dtype == np.uint8 and image.shape[0] == 1 and image.shape[3] == 4
+    (events,) = (workdir / "tensorboard" / "dev").iterdir()
+    shown = {
+        value.tag
+        for event in tf.compat.v1.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    assert {"transitions", "tags/0", "tags/1"} <= shown
+
+
+@pytest.mark.usefixtures("opened_once")
 def test_tags_that_training_did_not_have_count_as_errors(capsys, workdir, tmp_path):
     data = tmp_path / "new.conll"
     data.write_text("Ada\tB-PER\nw1\tO\n\nw1\tO\nOslo\tB-GPE\n")
@@ -113,6 +184,7 @@ def test_tags_that_training_did_not_have_count_as_errors(capsys, workdir, tmp_pa
     assert np.isfinite(result["loss"])
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_broken_tags_are_told_and_read_as_conlleval_reads_them(capsys, workdir, tmp_path):
     data = tmp_path / "broken.conll"
     data.write_text("w1\tO\nAda\tI-PER\nw2\tO\n")
@@ -125,30 +197,45 @@ def test_broken_tags_are_told_and_read_as_conlleval_reads_them(capsys, workdir, 
 # Schemes
 
 
-@pytest.mark.parametrize("source, model", [("IOB1", "BIO"), ("IOBES", "IOBES"), ("IOB1", "IOBES")])
+@pytest.mark.parametrize("source, model", [("IOB1", "BIO"), ("IOBES", "BIO")])
 def test_answers_come_in_the_scheme_of_the_data(capsys, tmp_path, source, model):
-    from pipelines import schemes
+    """Files laid out as those of CoNLL-2003; a model of BIO could not spell IOBES, so that leads."""
 
     def spelled(pairs):
         return [(tokens, schemes.convert(tags, "BIO", source)) for tokens, tags in pairs]
 
-    # Two people without a word between them: in IOB1 the second one begins with B.
+    # Two cities without a word between them: in IOB1 the second one begins with B.
     extra = [(["Ada", "Oslo", "Rome", "w1"], ["B-PER", "B-LOC", "B-LOC", "O"])] * 20
-    dev = spelled(DEV + extra[:1])
+    head, dev = "-DOCSTART- -X- -X- O\n\n", spelled(DEV + extra[:1])
+    dev_text = small_tags.conll(dev, " NN I-NP ").replace("\n\n", f"\n\n\n{head}", 1)
     workdir = small_tags.train_small(
         tmp_path,
-        "-DOCSTART- -X- -X- O\n\n" + small_tags.conll(spelled(TRAIN + extra), " NN I-NP "),
-        small_tags.conll(dev, " NN I-NP "),
+        head + small_tags.conll(spelled(TRAIN + extra), " NN I-NP "),
+        head + dev_text,
         model_scheme=model,
-        epochs=8,
+        **BARE,
     )
     result = metrics(workdir)
     assert result["training"]["scheme"] == source
     assert result["accuracy"] > 0.95
+    letters = {
+        tag[0] for tag in json.loads((workdir / "vocabulary.tags.json").read_text())["model_tags"]
+    }
+    assert letters == set("OBI" if source == "IOB1" else "OBIES")
     capsys.readouterr()
-    data = tmp_path / "dev.conll"
-    _, out, _ = run(capsys, "predict", f"--workdir={workdir}", f"--input={data}")
-    answers = [json.loads(line)["tags"] for line in out.splitlines()]
+    data, target = tmp_path / "dev.conll", tmp_path / "out.conll"
+    arguments = (f"--workdir={workdir}", f"--input={data}", f"--output={target}")
+    status, _, _ = run(capsys, "predict", *arguments, "--output_format=same")
+    assert status == 0
+    answers = [record["tags"] for record in pipelines.read_tagged(str(target))]
+    filled = iter([tag for answer in answers for tag in answer])
+    lines = data.read_bytes().decode().split("\n")
+    is_token = [len(line.split()) == 4 and not line.startswith("-DOC") for line in lines]
+    # All is as it was but the last column.
+    assert target.read_bytes().decode().split("\n") == [
+        " ".join([*line.split()[:3], next(filled)]) if token else line
+        for line, token in zip(lines, is_token, strict=True)
+    ]
     right = [
         given == wanted
         for answer, (_, tags) in zip(answers, dev, strict=True)
@@ -161,9 +248,44 @@ def test_answers_come_in_the_scheme_of_the_data(capsys, tmp_path, source, model)
         assert answers[-1] == ["I-PER", "I-LOC", "B-LOC", "O"]
 
 
+def fitted(pairs, **settings):
+    """A task that knows its training data, and has no model."""
+    config = configs.task_keys("tagging").config()
+    config.update({**small_tags.SETTINGS, "characters": "none", "attributes": False, **settings})
+    task = make_task("tagging", config)
+    records = [pipelines.Record({"tokens": tokens, "tags": tags}) for tokens, tags in pairs]
+    task.fit(lambda: iter(records))
+    return task
+
+
+@pytest.mark.parametrize("source", ["BIO", "IOB1", "IOBES"])
+@pytest.mark.parametrize("model", ["BIO", "IOBES"])
+def test_a_server_spells_in_the_scheme_of_the_data(source, model):
+    pairs = [(tokens, schemes.convert(tags, "BIO", source)) for tokens, tags in TRAIN]
+    task = fitted(pairs, model_scheme=model)
+    assert task.scheme == source
+    model = "IOBES" if source == "IOBES" else model
+    assert task.model_scheme == model
+    server = task.server(task.build_model())
+    lists = {name: text.splitlines() for name, text in server.assets().items()}
+    bio = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+    iobes = ["O", *(f"{letter}-{label}" for label in ("LOC", "PER") for letter in "BIES")]
+    assert lists["tags.txt"] == (iobes if source == "IOBES" else bio)
+    assert lists["model_tags.txt"] == (iobes if model == "IOBES" else bio)
+    # In the graph as the pipeline spells them: spans side by side, of one label and of two.
+    spans = ["B-LOC B-LOC I-LOC B-PER O", "", "I-LOC I-LOC B-LOC", "B-PER B-LOC", "B-PER I-PER"]
+    wanted = [schemes.convert(line.split(), "BIO", source) for line in spans]
+    numbers = [
+        [lists["model_tags.txt"].index(t) for t in schemes.convert(row, source, model)]
+        for row in wanted
+    ]
+    names = server._names(tf.ragged.constant(numbers, tf.int32)).to_list()
+    assert [[name.decode() for name in row] for row in names] == wanted
+
+
 def test_parts_of_speech_from_conllu(capsys, tmp_path):
     train_text, dev_text = small_tags.conllu(TRAIN), small_tags.conllu(DEV)
-    workdir = small_tags.train_small(tmp_path, train_text, dev_text, ".conllu", crf="false")
+    workdir = small_tags.train_small(tmp_path, train_text, dev_text, ".conllu", crf="false", **BARE)
     result = metrics(workdir)
     assert result["training"]["scheme"] == "plain"
     assert result["accuracy"] > 0.95 and result["f1"] == pytest.approx(result["accuracy"])
@@ -188,9 +310,14 @@ def test_parts_of_speech_from_conllu(capsys, tmp_path):
     assert np.mean(same) > 0.95
 
 
-def test_a_feature_of_conllu_and_characters_by_recurrence(tmp_path):
-    workdir = small_tags.train_small(
-        tmp_path,
+@pytest.fixture(scope="module")
+def feature(tmp_path_factory):
+    """A run on a feature of CoNLL-U, with characters by recurrence and pretrained vectors."""
+    folder = tmp_path_factory.mktemp("feature")
+    vectors = folder / "vectors.txt"
+    vectors.write_text("ada 1 2 3\noslo 4 5 6\nnowhere 7 8 9\n")
+    return small_tags.train_small(
+        folder,
         small_tags.conllu(TRAIN),
         small_tags.conllu(DEV),
         ".conllu",
@@ -198,34 +325,44 @@ def test_a_feature_of_conllu_and_characters_by_recurrence(tmp_path):
         characters="rnn",
         attributes="false",
         cell="gru",
-        layers=2,
         epochs=4,
+        vectors=vectors,
+        vectors_size=2,
     )
-    result = metrics(workdir)
+
+
+def test_a_feature_of_conllu_and_characters_by_recurrence(feature):
+    result = metrics(feature)
     assert sorted(result["by_label"]) == ["PROPN", "X"]
     assert result["accuracy"] > 0.9
 
 
-def test_vectors_stay_as_they_were_given(tmp_path):
-    vectors = tmp_path / "vectors.txt"
-    vectors.write_text("ada 1 2 3\noslo 4 5 6\nnowhere 7 8 9\n")
-    workdir = small_tags.train_small(
-        tmp_path,
-        small_tags.conll(TRAIN),
-        small_tags.conll(DEV),
-        vectors=vectors,
-        vectors_size=2,
-        epochs=1,
-    )
-    opened = open_run(str(workdir))
-    features = opened.task.features
+def test_vectors_stay_as_they_were_given(feature):
+    reopened = open_run(str(feature))
+    features = reopened.task.features
     # The third word is neither among the first two nor in the training data.
     assert features.vectors.tokens_list[4:] == ["ada", "oslo"]
-    table = opened.model.encoder.vectors.embeddings.numpy()
+    table = reopened.model.encoder.vectors.embeddings.numpy()
     np.testing.assert_array_equal(table[1], [0, 0, 0])
     np.testing.assert_array_equal(table[4:], [[1, 2, 3], [4, 5, 6]])
     encoded = features.encode(tf.ragged.constant([["Ada", "Oslo", "nowhere"]]))
     assert encoded["vector_ids"].to_list() == [[4, 5, 1]]
+
+
+def test_a_feature_that_no_token_has_is_one_line(capsys, tmp_path):
+    path = tmp_path / "train.conllu"
+    path.write_text(small_tags.conllu(TRAIN[:5]))
+    status, _, err = run(
+        capsys,
+        "train",
+        "--task=tagging",
+        f"--workdir={tmp_path / 'w'}",
+        f"--train_data={path}",
+        f"--dev_data={path}",
+        *small_tags.overrides(data__tag_column="Cases"),
+    )
+    assert status == 1 and err.count("\n") == 1
+    assert f"{path}: no token has a tag in 'Cases'" in err and "nearest: Case" in err
 
 
 # Formats of predict
@@ -237,6 +374,7 @@ def ask(capsys, monkeypatch, text: str, workdir, *arguments):
     return run(capsys, "predict", f"--workdir={workdir}", *arguments)
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_plain_text_gives_offsets_in_bytes(capsys, monkeypatch, workdir):
     status, out, _ = ask(capsys, monkeypatch, "Ada wörk, Oslo.\n\n", workdir)
     answers = [json.loads(line) for line in out.splitlines()]
@@ -249,11 +387,13 @@ def test_plain_text_gives_offsets_in_bytes(capsys, monkeypatch, workdir):
     assert answers[1]["tokens"] == [] and answers[1]["tags"] == []
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_text_output_is_the_tags_alone(capsys, monkeypatch, workdir):
     _, out, _ = ask(capsys, monkeypatch, "Ada w1\n\nOslo\n", workdir, "--output_format=text")
     assert out == "B-PER O\n\nB-LOC\n"
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_same_for_plain_lines_gives_columns(capsys, monkeypatch, workdir, tmp_path):
     target = tmp_path / "out.conll"
     arguments = ("--output_format=same", f"--output={target}")
@@ -261,6 +401,7 @@ def test_same_for_plain_lines_gives_columns(capsys, monkeypatch, workdir, tmp_pa
     assert target.read_text() == "Ada\tB-PER\nw1\tO\n\nOslo\tB-LOC\n\n"
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_json_lines_with_tokens_or_text(capsys, monkeypatch, workdir):
     rows = [
         {"id": 1, "tokens": ["Ada", "w1"]},
@@ -278,6 +419,7 @@ def test_json_lines_with_tokens_or_text(capsys, monkeypatch, workdir):
     assert answers[3]["tags"] == []
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_same_adds_a_column_and_keeps_every_byte_else(capsys, workdir, tmp_path):
     source = tmp_path / "in.conll"
     source.write_bytes(b"# a = b\r\nAda\r\nw1\r\n\r\n\r\n-DOCSTART-\r\n\r\nOslo")
@@ -291,6 +433,7 @@ def test_same_adds_a_column_and_keeps_every_byte_else(capsys, workdir, tmp_path)
     assert got.endswith(b"Oslo\tB-LOC")
 
 
+@pytest.mark.usefixtures("opened_once")
 def test_columns_on_standard_input_come_back(capsys, monkeypatch, workdir):
     text = small_tags.conll(DEV[:3])
     status, out, _ = ask(capsys, monkeypatch, text, workdir)
@@ -298,6 +441,47 @@ def test_columns_on_standard_input_come_back(capsys, monkeypatch, workdir):
     assert [json.loads(line)["tokens"] for line in out.splitlines()] == [t for t, _ in DEV[:3]]
 
 
+def without_tags(text: str, between: str, column: int) -> list[list[str]]:
+    """The lines, of tokens all but one column."""
+    lines = [line.split(between) for line in text.split("\n")]
+    is_token = [len(line) > abs(column) and "-" not in line[0] for line in lines]
+    return [
+        line[:column] + line[column + 1 :] if token else line
+        for line, token in zip(lines, is_token, strict=True)
+    ]
+
+
+@pytest.mark.usefixtures("opened_once")
+@pytest.mark.parametrize("kind", ["columns", "CoNLL-U"])
+def test_the_same_from_standard_input_to_standard_output(capsys, monkeypatch, workdir, kind):
+    """More than the first look at standard input holds, and a bad sentence at the end."""
+    marks = "# a = b\r\n-DOCSTART- -X- O\r\n\r\n"
+    row, between, column = "{0}\tNN\tO\r\n", "\t", 2
+    if kind == "CoNLL-U":
+        marks = "# text = Ada w1 Oslo\r\n1-2\tAdaw1\t_\t_\t_\t_\t_\t_\t_\tx=1\r\n"
+        row, column = "{1}\t{0}\t_\tX\t_\tCase=Nom\t0\troot\t_\t_\r\n", 3
+    tokens = ["Ada", "w1", "Oslo"]
+    sentence = "".join(row.format(token, place) for place, token in enumerate(tokens, start=1))
+    text = "\ufeff" + f"{marks}{sentence}\r\n\r\n" * 400
+    lines = text.count("\n")
+    text += "Ada\tNN\tO\tO\r\n\r\n" + sentence.removesuffix("\r\n")
+    status, out, err = ask(capsys, monkeypatch, text, workdir, "--output_format=same")
+    assert status == 1 and f"standard input:{lines + 1}: " in err
+    assert without_tags(out, between, column) == without_tags(text, between, column)
+    tags = [line.strip("\r").split(between)[column] for line in out.split("\n") if "Oslo\t" in line]
+    assert tags == ["B-LOC"] * 401
+
+
+@pytest.mark.usefixtures("opened_once")
+def test_columns_that_standard_input_lacks(capsys, monkeypatch, workdir, opened):
+    monkeypatch.setitem(vars(opened.task), "_tag_column", 3)
+    text = small_tags.conll(DEV[:3])
+    status, out, err = ask(capsys, monkeypatch, text, workdir, "--output_format=same")
+    assert status == 1 and not out
+    assert "standard input:1: no column 3 for data.tag_column" in err and err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("opened_once")
 def test_a_sentence_of_ten_thousand_tokens(capsys, workdir, tmp_path):
     tokens = ["Ada", "w1"] * 5000
     data = tmp_path / "long.conll"
@@ -314,12 +498,12 @@ def test_a_sentence_of_ten_thousand_tokens(capsys, workdir, tmp_path):
 
 
 def test_signatures_agree(exported):
-    texts = tf.constant(["Ada w1 Oslo.", "", "wörk Bo Cy w2", "w1 " * 140])
+    texts = tf.constant(["Ada w1 Oslo.", "", "wörk Bo Cy w2", "w1 " * 40, "w1 " * 12])
     served = exported.signatures["serving_default"](text=texts)
     assert sorted(served) == ["end", "start", "tags", "tokens"]
     assert decoded(served["tokens"])[0][:5] == ["Ada", "w1", "Oslo", ".", ""]
     assert decoded(served["tags"])[0][:3] == ["B-PER", "O", "B-LOC"]
-    assert decoded(served["tags"])[1] == [""] * 140
+    assert decoded(served["tags"])[1] == [""] * 40
     assert served["start"][2, :4].numpy().tolist() == [0, 6, 9, 12]
     assert served["end"][2, :4].numpy().tolist() == [5, 8, 11, 14]
     assert served["start"].dtype == tf.int32
