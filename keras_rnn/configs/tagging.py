@@ -7,8 +7,8 @@ recurrent network reads the sentence in both directions; a conditional random fi
 
 Data: CoNLL-U (`.conllu`), or columns with a token and its tag on each line and a blank line between sentences.
 
-Measured on dev with the defaults below, seed 1, two cores, `keras-rnn train` from start to end, compilation included.
-`vectors` is GloVe 6B, 50 dimensions, its first 20,000 words.
+Measured on dev with the defaults below, seed 1, two cores, `keras-rnn train` from start to end, compilation included;
+other work ran beside the three long ones. `vectors` is GloVe 6B, 50 dimensions, its first 20,000 words.
 
 | data | settings beside the defaults | score | best epoch | time |
 |---|---|---|---|---|
