@@ -252,11 +252,12 @@ class _Rows:
         self.waiting: collections.deque[tuple[int, str | InputError]] = collections.deque()
         self.delimiter = delimiter
         self.name = name
-        # In TSV files quotes are natural text, so a quote counts only round a whole field.
+        # A doubled quote is never taken apart to close a field (`*+`). In TSV files quotes are
+        # natural text, so a quote counts only round a whole field.
         self.natural = delimiter == "\t"
         escaped = re.escape(delimiter)
-        self.quoted_whole = re.compile(f'"((?:[^"]|"")*)"(?={escaped}|$)', re.DOTALL)
-        self.quoted = re.compile('"((?:[^"]|"")*)"', re.DOTALL)
+        self.quoted_whole = re.compile(f'"((?:[^"]|"")*+)"(?={escaped}|$)', re.DOTALL)
+        self.quoted = re.compile('"((?:[^"]|"")*+)"', re.DOTALL)
 
     def header(self, number: int, line: str) -> tuple[list[str], int]:
         fields = self._split(line)

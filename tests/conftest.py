@@ -7,10 +7,17 @@ need no TensorFlow do not import it: the fixtures look at what is loaded already
 import os
 import sys
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# The same examples in every run, so that a red run is the change's doing and comes again; new ones
+# are looked for with `pytest --hypothesis-profile=search`.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("search", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,7 @@ def shapes_and_masks(draw):
     return batch, time, features, units, mask
 
 
-@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=60)
 @hypothesis.given(
     drawn=shapes_and_masks(),
     name=st.sampled_from(["lstm", "gru", "layer_norm_simple_rnn", "peephole_lstm"]),
@@ -77,7 +77,7 @@ def test_any_shape_and_mask_is_the_reference(
         np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-11)
 
 
-@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(drawn=shapes_and_masks(), name=st.sampled_from(["lstm", "gru"]))
 def test_any_shape_and_mask_has_the_stock_gradients(drawn, name):
     batch, time, features, units, mask = drawn

@@ -35,7 +35,7 @@ def padded_cells(buckets, lengths):
     return sum(min(int(b) for b in buckets if b >= length) for length in lengths)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=40), most=st.integers(1, 4))
 def test_buckets_are_the_best_there_are(lengths, most):
     buckets = choose_buckets(np.array(lengths), most)[:, 0]
@@ -80,7 +80,7 @@ def padded_cells_of_many(buckets, lengths):
     return int(buckets[np.searchsorted(buckets, lengths)].sum())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     lengths=lengths_of_examples,
     size=st.integers(1, 9),
@@ -120,7 +120,7 @@ def test_every_example_once(tmp_path_factory, lengths, size, most, shuffle, toke
         assert batches.padding_share == pytest.approx(1 - real_cells / cells)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lengths=lengths_of_examples,
     size=st.integers(1, 5),

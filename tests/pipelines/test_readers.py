@@ -9,7 +9,7 @@ import sys
 import types
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines import InputError, Record, cut_text, read_lines, read_table, write_table
@@ -123,6 +123,7 @@ def test_csv_agrees_with_the_standard_library(tmp_path_factory, table):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+@example(table=[("", '"\n')])
 @given(table=st.lists(st.tuples(texts, texts), min_size=1, max_size=8))
 def test_what_is_written_is_read(tmp_path_factory, name, table):
     file = str(tmp_path_factory.mktemp("table") / name)

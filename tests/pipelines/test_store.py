@@ -30,7 +30,7 @@ example = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(examples=st.lists(example, max_size=6), data=st.data())
 def test_round_trip(tmp_path_factory, examples, data):
     folder = tmp_path_factory.mktemp("store") / "train"

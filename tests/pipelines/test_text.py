@@ -71,7 +71,7 @@ def test_word_rule(text, wanted):
     assert words(text) == wanted.split(" ") if wanted else words(text) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batch=st.lists(texts, max_size=6))
 @pytest.mark.parametrize("kind", ["words", "characters"])
 def test_offsets_cut_the_tokens_out_of_the_raw_text(tokenizers, kind, batch):
@@ -184,7 +184,7 @@ def test_pieces_of_words(tokenizers):
     assert tokenizer.encode_tokens(given).to_list() == pieces.merge_dims(1, 2).to_list()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(batch=st.lists(texts, min_size=1, max_size=4))
 def test_characters_round_trip(batch):
     batch = [text for text in batch if words(text)] or ["a"]
@@ -192,7 +192,7 @@ def test_characters_round_trip(batch):
     assert tokenizer.decode(tokenizer.encode(batch)).numpy().tolist() == [t.encode() for t in batch]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(tokens=st.sets(texts.filter(lambda text: text and "\x00" not in text), min_size=1))
 def test_any_token_survives_the_file(tmp_path_factory, tokens):
     folder = tmp_path_factory.mktemp("vocabulary")
