@@ -37,7 +37,7 @@ _HOMES = {
         "read_tagged",
         "rewrite",
     ],
-    "parallel": ["read_parallel"],
+    "parallel": ["is_table", "read_parallel"],
     "schemes": ["SCHEMES", "detect_scheme"],
     "vectors": ["read_vectors", "vector_words"],
     "dates": ["date_translation"],

@@ -97,7 +97,7 @@ def read_table(
     >>> [dict(record) for record in read_table(path, {"text": "text", "label": "label"})]
     [{'text': '"Great" fun', 'label': 'positive'}]
     """
-    delimiter = _checked_delimiter(delimiter)
+    delimiter = checked_delimiter(delimiter)
     for file in _files.expand(files):
         if file.startswith(_files.DATASET_PREFIX):
             records = _dataset_records(file, columns, optional)
@@ -105,7 +105,7 @@ def read_table(
             records = _json_records(file, columns, optional, on_error)
         else:
             records = _table_records(file, columns, delimiter, optional, on_error)
-        yield from _cut_records(records, max_bytes, counts)
+        yield from cut_records(records, max_bytes, counts)
 
 
 def read_lines(
@@ -138,7 +138,7 @@ def read_lines(
             raise InputError("is empty", _files.shown(file))
 
     for file in _files.expand(files):
-        yield from _cut_records(records(file), max_bytes, counts)
+        yield from cut_records(records(file), max_bytes, counts)
 
 
 def cut_text(text: str, max_bytes: int) -> str:
@@ -149,7 +149,7 @@ def cut_text(text: str, max_bytes: int) -> str:
     return text if len(raw) <= max_bytes else raw[:max_bytes].decode("utf-8", "ignore")
 
 
-def _cut_records(
+def cut_records(
     records: Iterable[Record | InputError], max_bytes: int, counts: collections.Counter | None
 ) -> Iterator[Record | InputError]:
     for record in records:
@@ -164,7 +164,7 @@ def _cut_records(
         yield record
 
 
-def _checked_delimiter(delimiter: str | None) -> str | None:
+def checked_delimiter(delimiter: str | None) -> str | None:
     if not delimiter:
         return None
     delimiter = _SPELLED.get(delimiter, delimiter)
