@@ -6,13 +6,13 @@
 PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope
 
 help:
-	@echo "make demo       train, evaluate, ask and export a classifier on built-in data"
+	@echo "make demo       train, measure, export and ask a translator of dates, on built-in data"
 	@echo "make test       lint and the tests"
 	@echo "make test-all   lint and the full product of cases"
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make format     let ruff mend what it can"
 	@echo "make notebooks  write each .ipynb from its .py and run it"
-	@echo "make bench      training steps against stock Keras (and PyTorch where it is installed)"
+	@echo "make bench      training and translating against stock Keras (and PyTorch where it is installed)"
 	@echo "make clean      remove .venv and everything generated"
 
 demo: .venv/.run
@@ -39,7 +39,7 @@ notebooks: .venv/.test
 	done
 
 bench: .venv/.run
-	@for benchmark in benchmarks/*.py; do .venv/bin/python "$$benchmark" || exit 1; done
+	@for race in training_step translation; do .venv/bin/python -m benchmarks.$$race || exit 1; done
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """Time of a training step: FusedRNN under XLA against stock Keras, and PyTorch where it is installed.
 
-    python benchmarks/training_step.py [--rounds=20]
+    python -m benchmarks.training_step [--rounds=20]
 
 A step is forward and backward of one recurrent layer on fixed data, gradients of inputs and weights
 and no optimizer. The contenders take turns, so that a busy machine slows all of them alike, and the
@@ -9,12 +9,12 @@ fastest round of each counts. Ratios are ours by the faster of stock Keras with 
 """
 
 import argparse
-import time
 from collections.abc import Callable
 
 import numpy as np
 
 import keras_rnn
+from benchmarks.racing import fastest, has_torch
 
 # isort: split
 import keras
@@ -51,27 +51,6 @@ def torch_step(kind: str, x: np.ndarray, units: int) -> Callable[[], object]:
         return torch.autograd.grad(loss, [inputs, *layer.parameters()])
 
     return step
-
-
-def has_torch() -> bool:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
-def fastest(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of the fastest round of each, in turn."""
-    for step in steps.values():
-        step()
-    seconds = dict.fromkeys(steps, float("inf"))
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
-    return seconds
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Races against stock Keras and PyTorch; `make bench` runs them."""
