@@ -50,7 +50,13 @@ _MODULES = {
         "crf_marginals",
         "tag_constraints",
     ),
-    "keras_rnn.models": ("EncoderDecoder", "beam_search", "greedy_search", "sample"),
+    "keras_rnn.models": (
+        "EncoderDecoder",
+        "beam_search",
+        "forced_search",
+        "greedy_search",
+        "sample",
+    ),
     "keras_rnn.pictures": (
         "alignment_html",
         "attention_html",
@@ -61,7 +67,7 @@ _MODULES = {
         "draw_transitions",
         "to_pixels",
     ),
-    "keras_rnn.scan": ("scan",),
+    "keras_rnn.scan": ("forward_only", "scan"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)

@@ -245,6 +245,10 @@ class Attention(keras.layers.Layer):
     gives e. Inside a recurrent cell, call `keys` once and `attend` at every step with the cell's
     own `dot`; as a layer, call it.
 
+    An attention that minds where it has looked sets `remembers`: `remember(alpha, past)` makes of
+    the weights of a step, and of what was remembered before it, what the next step's
+    `scores(query, keys, dot, past)` are given. It begins as zeros [batch, source_time].
+
     Arguments:
         units: size of what is compared; each score says which.
         kernel_initializer: for all weights.
@@ -261,6 +265,8 @@ class Attention(keras.layers.Layer):
     Returns:
         The context [batch, features] or [batch, target_time, features], or (context, α).
     """
+
+    remembers = False
 
     def __init__(
         self,
@@ -284,6 +290,10 @@ class Attention(keras.layers.Layer):
         """e: [batch, source_time], or [batch, target_time, source_time] for such a query."""
         raise NotImplementedError(f"{type(self).__name__} must define scores(query, keys, dot).")
 
+    def remember(self, alpha: Tensor, past: Tensor) -> Tensor:
+        """What the next step's scores are given, [batch, source_time]."""
+        raise NotImplementedError(f"{type(self).__name__} must define remember(alpha, past).")
+
     def attend(
         self,
         query: Tensor,
@@ -291,15 +301,18 @@ class Attention(keras.layers.Layer):
         keys: Tensor,
         mask: Tensor | None = None,
         dot: Dot = matmul_dot,
+        past: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The context and the weights α for one query, from keys made before.
 
-        Vectors of `memory` at masked positions must be finite (their weight is exactly 0).
+        Vectors of `memory` at masked positions must be finite (their weight is exactly 0). `past`
+        is what an attention that remembers has kept; None where it has looked at nothing yet.
         """
         one_query = len(query.shape) == 2
         if not one_query:
             mask = _add_axis(mask, -2)
-        alpha = masked_softmax(self.scores(query, keys, dot), mask)
+        looked = {} if past is None else {"past": past}
+        alpha = masked_softmax(self.scores(query, keys, dot, **looked), mask)
         weights = ops.cast(alpha, memory.dtype)
         if one_query:
             return ops.squeeze(ops.matmul(ops.expand_dims(weights, -2), memory), -2), alpha
@@ -334,18 +347,24 @@ class BahdanauAttention(Attention):
         α_tj = softmax_j(e_tj)
         context_t = Σ_j α_tj h_j
 
-    The decoder gives s_{t-1} as the query; the context enters the input of step t.
+    The decoder gives s_{t-1} as the query; the context enters the input of step t. With coverage
+    the scores know how much each position has been looked at before:
+
+        e_tj = v · tanh(W_s s_t + W_h h_j + w_c Σ_{i<t} α_ij)
 
     Weights: `query_kernel` W_s [query features, units], `memory_kernel` W_h [memory features,
-    units], `score_vector` v [units].
+    units], `score_vector` v [units]; with coverage `coverage_vector` w_c [units].
 
     Arguments:
         units: size of the hidden vectors that are compared.
+        coverage: look at what was looked at. It is kept by an `AttentionCell`, step by step; the
+            layer by itself has looked at nothing yet.
 
     Call arguments and returns: as `Attention`.
 
     Source: Bahdanau et al. 2015, Neural Machine Translation by Jointly Learning to Align and
-    Translate.
+    Translate; coverage: Tu et al. 2016, Modeling Coverage for Neural Machine Translation, and See
+    et al. 2017, equation 11.
 
     >>> import numpy as np
     >>> from keras_rnn.attention import BahdanauAttention
@@ -357,16 +376,33 @@ class BahdanauAttention(Attention):
     ([2, 5], [0.5, 0.5, 0.0])
     """
 
+    def __init__(self, units: int, coverage: bool = False, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.coverage = self.remembers = coverage
+
     def build(
         self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]
     ) -> None:
         _build_additive(self, query_shape, memory_shape)
+        if self.coverage:
+            self.coverage_vector = _add_vector(self, "coverage_vector")
 
     def keys(self, memory: Tensor, dot: Dot = matmul_dot) -> Tensor:
         return dot(memory, self.memory_kernel)
 
-    def scores(self, query: Tensor, keys: Tensor, dot: Dot = matmul_dot) -> Tensor:
+    def scores(
+        self, query: Tensor, keys: Tensor, dot: Dot = matmul_dot, past: Tensor | None = None
+    ) -> Tensor:
+        if past is not None:
+            w_c = ops.cast(self.coverage_vector, keys.dtype)
+            keys = keys + ops.expand_dims(ops.cast(past, keys.dtype), -1) * w_c
         return _additive_scores(self, query, keys, dot)
+
+    def remember(self, alpha: Tensor, past: Tensor) -> Tensor:
+        return past + ops.cast(alpha, past.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "coverage": self.coverage}
 
 
 @keras.saving.register_keras_serializable(package="keras_rnn")

@@ -98,8 +98,8 @@ def _check(cell: Cell, reference, memory, report: _Report):
     for weight in cell.trainable_weights:  # zeros and ones hide mistakes
         weight.assign(weight + 0.1 * generator.normal(size=weight.shape))
     states = [
-        tf.constant(generator.normal(size=(BATCH, *_shape(size))), cell.compute_dtype)
-        for size in cell.state_sizes
+        tf.constant(generator.normal(size=zeros.shape), cell.compute_dtype)
+        for zeros in cell.initial_states(BATCH, memory)
     ]
     tail = (
         [tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(memory)]
@@ -188,7 +188,7 @@ def _check_bfloat16(cell: Cell, x, memory, report: _Report):
     exact = FusedRNN(cell, return_sequences=True)(x, memory=memory)
     tail = None
     if memory is not None:
-        tail = [*low.get_initial_state(BATCH), tf.convert_to_tensor(memory)]
+        tail = [*low.initial_states(BATCH, memory), tf.convert_to_tensor(memory)]
     ours, theirs = fused(x, memory=memory), stock(x, initial_state=tail)
     ours, theirs = (
         np.abs(np.asarray(tf.cast(y, "float32") - exact)).mean() for y in (ours, theirs)

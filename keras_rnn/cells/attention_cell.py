@@ -35,11 +35,13 @@ class AttentionCell(Cell):
             context, α = attend(s')
             s = context_cell(context, s')                     output s
 
-    The states are those of the cell, in the order "after" behind h̃. Extras: `alpha` [batch, source_time], `context`
-    [batch, memory features], and those of the cell; of two cells, those of the second behind `context_`.
+    The states are those of the cell, in the order "after" behind h̃, and behind them, where the attention remembers,
+    what it keeps of the positions it has looked at, [batch, source_time]. Extras: `alpha` [batch, source_time],
+    `context` [batch, memory features], and those of the cell; of two cells, those of the second behind `context_`.
 
     `keras_rnn.FusedRNN` takes the memory as `memory=` and its mask as `memory_mask=`, and computes its keys once. Under
     `keras.layers.RNN` memory and mask stand behind the states in `initial_state`, and `memory_size` must be given.
+    `first_states` makes of the cell's states those to begin with.
 
     Weights: those of the cell, whose `kernel` has the rows of x first and then those of the context (or of h̃), and
         those of the attention; in the order "after" also
@@ -95,9 +97,11 @@ class AttentionCell(Cell):
         self.order = order
         self.memory_size = memory_size
         self.output_size = cell.output_size
-        self.state_size = (
-            [cell.output_size, *cell.state_sizes] if order == "after" else cell.state_size
-        )
+        sizes = [cell.output_size] if order == "after" else []
+        sizes += cell.state_sizes
+        # As many as the memory has positions.
+        sizes += [(None,)] if attention.remembers else []
+        self.state_size = sizes if len(sizes) > 1 else sizes[0]
         self.fed_size = 0
 
     def build_memory(self, memory_shape):
@@ -128,6 +132,30 @@ class AttentionCell(Cell):
                 name="attentional_kernel",
             )
 
+    def first_states(self, states: list[tf.Tensor], memory: tf.Tensor) -> list[tf.Tensor]:
+        """The states to begin with, of those of the wrapped cell."""
+        rows, positions = ops.shape(memory)[:2]
+        begin = []
+        if self.order == "after":
+            begin = [ops.zeros((rows, self.output_size), self.compute_dtype)]
+        past = []
+        if self.attention.remembers:
+            past = [ops.zeros((rows, positions), self.compute_dtype)]
+        return [*begin, *states, *past]
+
+    def initial_states(self, batch_size, memory=None):
+        if memory is None:
+            return self.get_initial_state(batch_size)
+        return self.first_states(self.cell.get_initial_state(batch_size), memory)
+
+    def get_initial_state(self, batch_size=None):
+        if self.attention.remembers:
+            raise ValueError(
+                f"This {type(self.attention).__name__} keeps a number for each position of the memory: begin with "
+                "the cell's first_states(states, memory), as keras_rnn.FusedRNN does by itself."
+            )
+        return super().get_initial_state(batch_size)
+
     def prepare_memory(self, memory, memory_mask=None, dot=product):
         """The annotations, zero where they are not real, their keys, and the mask or None."""
         if memory_mask is not None:
@@ -152,29 +180,37 @@ class AttentionCell(Cell):
         step = {"before": self._before, "after": self._after, "between": self._between}[self.order]
         return step(projected, states, dot, memory)
 
-    def _before(self, projected, s_prev, dot, memory):
-        context, alpha = self._attend(s_prev[0], memory, dot)
+    def _before(self, projected, states, dot, memory):
+        s_prev, past = self._parted(states)
+        context, alpha, past = self._attend(s_prev[0], memory, dot, past)
         s, extras = _feed(self.cell, projected["x"], context, s_prev, dot)
-        return s, {**extras, "alpha": alpha, "context": context}
+        return [*s, *past], {**extras, "alpha": alpha, "context": context}
 
     def _after(self, projected, states, dot, memory):
-        h_prev, *s_prev = states
+        (h_prev, *s_prev), past = self._parted(states)
         s, extras = _feed(self.cell, projected["x"], h_prev, s_prev, dot)
-        context, alpha = self._attend(s[0], memory, dot)
+        context, alpha, past = self._attend(s[0], memory, dot, past)
         h = tanh(dot(ops.concatenate([context, s[0]], axis=-1), self.attentional_kernel))
-        return [h, *s], {**extras, "alpha": alpha, "context": context}
+        return [h, *s, *past], {**extras, "alpha": alpha, "context": context}
 
-    def _between(self, projected, s_prev, dot, memory):
+    def _between(self, projected, states, dot, memory):
+        s_prev, past = self._parted(states)
         s_between, extras = self.cell.step(_whole(projected["x"]), s_prev, dot)
-        context, alpha = self._attend(s_between[0], memory, dot)
+        context, alpha, past = self._attend(s_between[0], memory, dot, past)
         s, more = _feed(self.context_cell, projected["context"], context, s_between, dot)
         more = {f"context_{name}": extra for name, extra in more.items()}
-        return s, {**extras, **more, "alpha": alpha, "context": context}
+        return [*s, *past], {**extras, **more, "alpha": alpha, "context": context}
 
-    def _attend(self, query, memory, dot):
+    def _parted(self, states):
+        """The cell's states, and a list of what the attention remembers, empty where it does not."""
+        return (states[:-1], states[-1:]) if self.attention.remembers else (states, [])
+
+    def _attend(self, query, memory, dot, past):
+        """The context, the weights, and what is remembered after them."""
         values, keys, mask = memory
-        context, alpha = self.attention.attend(query, values, keys, mask, dot)
-        return context, ops.cast(alpha, values.dtype)
+        context, alpha = self.attention.attend(query, values, keys, mask, dot, *past)
+        past = [self.attention.remember(alpha, before) for before in past]
+        return context, ops.cast(alpha, values.dtype), past
 
     def operand_mask(self, state, training):
         return self.cell.operand_mask(state, training)

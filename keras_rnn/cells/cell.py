@@ -111,6 +111,10 @@ class Cell(keras.layers.Layer, RecurrentDropout):
         shapes = [(size,) if isinstance(size, int) else tuple(size) for size in self.state_sizes]
         return [ops.zeros((batch_size, *shape), dtype=self.compute_dtype) for shape in shapes]
 
+    def initial_states(self, batch_size: int | tf.Tensor, memory: Any = None) -> list[tf.Tensor]:
+        """The same where a memory is given, which a state may be as long as."""
+        return self.get_initial_state(batch_size)
+
     def call(self, inputs: tf.Tensor, states: Sequence[tf.Tensor], training: bool = False):
         """One time step as `keras.layers.RNN` asks for it. States beyond the cell's own are its memory."""
         states = list(states) if isinstance(states, (list, tuple)) else [states]

@@ -56,6 +56,11 @@ def keys() -> list[Key]:
             ),
         ),
         Key("attention_units", 256, "size of an additive attention's hidden layer", minimum=1),
+        Key(
+            "coverage",
+            False,
+            "the attention (bahdanau, conditional) knows where it has looked before",
+        ),
         Key("decoder_layers", 1, "recurrent layers of the decoder", minimum=1),
         Key(
             "bridge",
@@ -129,6 +134,12 @@ def keys() -> list[Key]:
             live=True,
         ),
         Key("search.alignments", False, "give the attention weights too", live=True),
+        Key(
+            "search.forced",
+            False,
+            "predict: search nothing, score the targets that the input has",
+            live=True,
+        ),
         Key(
             "search.replace_unknown",
             True,

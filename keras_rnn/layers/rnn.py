@@ -132,7 +132,8 @@ class FusedRNN(keras.layers.RNN):
             mask = None if mask is None else tf.reverse(mask, [0])
 
         last_states, extras = [], []
-        for cell, states in zip(self.cells, self._first_states(sequences, initial_state)):
+        first_states = self._first_states(sequences, initial_state, memory)
+        for cell, states in zip(self.cells, first_states):
             scanned = self._scan(cell, x, states, mask, memory, memory_mask, training)
             x = scanned.outputs
             last_states.append(scanned.states)
@@ -155,7 +156,7 @@ class FusedRNN(keras.layers.RNN):
         for variable in tf.nest.flatten(self.states or []):
             variable.assign(ops.zeros_like(variable))
 
-    def _first_states(self, sequences, initial_state) -> list[list[tf.Tensor]]:
+    def _first_states(self, sequences, initial_state, memory) -> list[list[tf.Tensor]]:
         """The states to begin with, one list a cell."""
         if initial_state is None and self.stateful:
             batch_size = sequences.shape[0]
@@ -166,7 +167,8 @@ class FusedRNN(keras.layers.RNN):
                 )
             initial_state = self.states
         if initial_state is None:
-            initial_state = self.get_initial_state(batch_size=tf.shape(sequences)[0])
+            rows = tf.shape(sequences)[0]
+            initial_state = [cell.initial_states(rows, memory) for cell in self.cells]
         leaves = [
             tf.convert_to_tensor(ops.convert_to_tensor(leaf, dtype=self.compute_dtype))
             for leaf in tf.nest.flatten(initial_state)

@@ -3,11 +3,12 @@
 from keras_rnn.models.classifier import Classifier, HierarchicalClassifier
 from keras_rnn.models.encoder import TextEncoder
 from keras_rnn.models.pooling import Pooling
-from keras_rnn.models.search import Found, beam_search, greedy_search, sample
-from keras_rnn.models.seq2seq import EncoderDecoder
+from keras_rnn.models.search import Found, beam_search, forced_search, greedy_search, sample
+from keras_rnn.models.seq2seq import COVERING, EncoderDecoder
 from keras_rnn.models.tagger import Tagger
 
 __all__ = [
+    "COVERING",
     "Classifier",
     "EncoderDecoder",
     "Found",
@@ -16,6 +17,7 @@ __all__ = [
     "Tagger",
     "TextEncoder",
     "beam_search",
+    "forced_search",
     "greedy_search",
     "sample",
 ]

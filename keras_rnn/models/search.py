@@ -113,6 +113,27 @@ def sample(
     return _walk(decoder, inputs, max_length, min_length, limits, start, end, draw)
 
 
+def forced_search(
+    decoder: Any, inputs: Any, tokens: tf.Tensor, start: int = START, end: int = END
+) -> Found:
+    """Takes given tokens, whatever the decoder thinks of them: what a translation is worth, and where it looks.
+
+    Arguments:
+        tokens: int [batch, max_length], filled up with 0; an end and what stands behind it count as filling, too.
+
+    The other arguments and the result are those of `greedy_search`.
+    """
+    tokens = tf.cast(tokens, tf.int32)
+    real = tf.math.cumprod(tf.cast((tokens != 0) & (tokens != end), tf.int32), axis=1)
+    tokens = tf.pad(tf.where(real > 0, tokens, end), [[0, 0], [0, 1]], constant_values=end)
+    longest = tf.shape(real)[1] if real.shape[1] is None else real.shape[1]
+
+    def given(log_probabilities, step):
+        return tf.gather(tokens, step, axis=1)
+
+    return _walk(decoder, inputs, longest, 0, None, start, end, given)
+
+
 def _likeliest(log_probabilities: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     return tf.argmax(log_probabilities, axis=-1, output_type=tf.int32)
 

@@ -16,6 +16,7 @@ from keras_rnn.models.search import START
 Tensor = Any
 
 ATTENTIONS = ("bahdanau", "luong_dot", "luong_general", "luong_concat", "conditional", "none")
+COVERING = ("bahdanau", "conditional")
 BRIDGES = ("learnt", "copied", "zero")
 
 
@@ -97,6 +98,7 @@ class EncoderDecoder(keras.Model):
         attention: "bahdanau", "luong_dot", "luong_general", "luong_concat", "conditional" (Nematus), or "none": a plain
             encoder-decoder, whose decoder sees the last states of the encoder and nothing else.
         attention_units: size of the additive attentions' hidden layer.
+        coverage: the attention, an additive one, knows how much it has looked at each position before.
         bridge: "learnt", "copied" or "zero".
         tie: "none"; "target": the output's weights are the target embeddings; "all": and those are the source's, too
             (one vocabulary).
@@ -109,7 +111,8 @@ class EncoderDecoder(keras.Model):
     with its end; gives logits [batch, target_time, vocabulary]. `start` and `advance` make it a decoder for a search.
 
     Raises:
-        ValueError: for an unknown attention, bridge or tie, or sizes that do not go together.
+        ValueError: for an unknown attention, bridge or tie, coverage of an attention without it, or sizes that do not
+            go together.
 
     Source: Sutskever et al. 2014; Bahdanau et al. 2015; Luong et al. 2015; Sennrich et al. 2017; Press and Wolf 2017
         (tied weights); Bengio et al. 2015 and Mihaylova and Martins 2019 (scheduled sampling).
@@ -137,6 +140,7 @@ class EncoderDecoder(keras.Model):
         layers: int = 1,
         attention: str = "bahdanau",
         attention_units: int = 128,
+        coverage: bool = False,
         bridge: str = "learnt",
         tie: str = "target",
         dropout: float = 0.0,
@@ -153,6 +157,8 @@ class EncoderDecoder(keras.Model):
             raise ValueError(
                 "A decoder with attention='none' and bridge='zero' would never see the source."
             )
+        if coverage and attention not in COVERING:
+            raise ValueError(f"coverage=True goes with attention={' or '.join(COVERING)}.")
         if tie not in ("none", "target", "all"):
             raise ValueError(f"tie must be none, target or all, got {tie!r}.")
         same = (vocabulary_size, embedding_dim) == (
@@ -170,6 +176,7 @@ class EncoderDecoder(keras.Model):
             "layers": layers,
             "attention": attention,
             "attention_units": attention_units,
+            "coverage": coverage,
             "bridge": bridge,
             "tie": tie,
             "dropout": dropout,
@@ -195,13 +202,11 @@ class EncoderDecoder(keras.Model):
             )
             for number in range(layers)
         ]
-        sizes = [rnn.cell.state_sizes for rnn in self.decoder]
-        # Input feeding begins with nothing.
-        self.fed = isinstance(self.decoder[0].cell, AttentionCell) and (
-            self.decoder[0].cell.order == "after"
-        )
-        if self.fed:
-            sizes[0] = sizes[0][1:]
+        self.attends = attention != "none"
+        cells = [rnn.cell for rnn in self.decoder]
+        if self.attends:  # what the attention adds to the states begins as nothing
+            cells[0] = cells[0].cell
+        sizes = [cell.state_sizes for cell in cells]
         self.bridge = Bridge(bridge, sizes, dtype=dtype, name="bridge")
         self.readout = keras.layers.Dense(
             embedding_dim, activation="tanh", dtype=dtype, name="readout"
@@ -237,7 +242,9 @@ class EncoderDecoder(keras.Model):
         if kind == "luong":
             units = self.config["attention_units" if score == "concat" else "units"]
             return LuongAttention(units, score=score, **options)
-        return BahdanauAttention(self.config["attention_units"], **options)
+        return BahdanauAttention(
+            self.config["attention_units"], coverage=self.config["coverage"], **options
+        )
 
     # All time steps at once
 
@@ -258,7 +265,7 @@ class EncoderDecoder(keras.Model):
         y = self.input_dropout(self.embedding(previous), training=training)
         x, context = y, []
         for number, (rnn, first) in enumerate(zip(self.decoder, states, strict=True)):
-            looking = number == 0 and self.config["attention"] != "none"
+            looking = number == 0 and self.attends
             memory = {"memory": h, "memory_mask": mask} if looking else {}
             x = rnn(x, initial_state=first, training=training, **memory)
             if looking:
@@ -270,8 +277,8 @@ class EncoderDecoder(keras.Model):
         """The annotations of the source, their mask, and the decoder's first states."""
         h, mask, last_states = self.encoder(features, training=training, return_state=True)
         states = self.bridge(last_states)
-        if self.fed:
-            states[0] = [ops.zeros_like(states[0][0]), *states[0]]
+        if self.attends:
+            states[0] = self.decoder[0].cell.first_states(states[0], h)
         return h, mask, states
 
     def _read_out(self, x: Tensor, training: bool = False) -> Tensor:
@@ -279,14 +286,17 @@ class EncoderDecoder(keras.Model):
         if self.config["tie"] == "none":
             return self.output_layer(r)
         kernel = ops.transpose(ops.cast(self.embedding.embeddings, r.dtype))
-        return ops.matmul(r, kernel) + ops.cast(self.output_bias, r.dtype)
+        # As one product of two matrices; XLA takes a third longer for one matrix a sequence.
+        logits = ops.matmul(ops.reshape(r, (-1, r.shape[-1])), kernel)
+        logits = ops.reshape(logits, (*ops.shape(r)[:-1], kernel.shape[-1]))
+        return logits + ops.cast(self.output_bias, r.dtype)
 
     # Step by step
 
     def start(self, features: dict) -> dict[str, Any]:
         """The state of a search: what is known of the source, and the decoder's first states."""
         h, mask, states = self._read(features, training=False)
-        if self.config["attention"] == "none":
+        if not self.attends:
             return {"states": states}
         return {"memory": self.decoder[0].cell.prepare_memory(h, mask), "states": states}
 

@@ -50,6 +50,10 @@ class Translation(Task):
             raise pipelines.InputError(
                 f"--config.search.n_best={config.search.n_best}: it must be at most search.beam, {config.search.beam}"
             )
+        if config.coverage and config.attention not in models.COVERING:
+            raise pipelines.InputError(
+                f"--config.coverage=true goes with --config.attention={' or '.join(models.COVERING)}"
+            )
         if config.attention == "luong_dot" and config.units != self._annotation_size:
             raise pipelines.InputError(
                 f"--config.attention=luong_dot wants a decoder as wide as the annotations, {self._annotation_size}; "
@@ -89,6 +93,8 @@ class Translation(Task):
             delimiter=self.config.data.delimiter or None,
             max_bytes=self.config.max_bytes,
             counts=counts,
+            targets=answers,
+            on_error=on_error,
         )
 
     def fit(self, records):
@@ -193,6 +199,7 @@ class Translation(Task):
             layers=config.decoder_layers,
             attention=config.attention,
             attention_units=config.attention_units,
+            coverage=config.coverage,
             bridge=config.bridge,
             tie=config.tie,
             dropout=config.dropout,
@@ -250,10 +257,16 @@ class Translation(Task):
     # Answers
 
     def read_input(self, file, counts=None):
+        if self.config.search.forced:
+            # No pair is left out: as many scores as pairs, that of an empty target among them.
+            pairs = self.read(file, counts, answers=False, on_error="yield")
+            return map(_with_target, pairs)
         kind = format_of(file, self.input_column, self.config.data.delimiter)
         options = {"max_bytes": self.config.max_bytes, "counts": counts, "on_error": "yield"}
         if kind == "lines":
             return pipelines.read_lines(file, "source", allow_empty=True, **options)
+        if pipelines.is_table(file):
+            return self.read(file, counts, answers=False, on_error="yield")
         return pipelines.read_table(
             file,
             {"source": "source", "target": "target"},
@@ -335,9 +348,11 @@ def search(
 class TranslationServer(Server):
     """Raw texts to their translations.
 
-    Signatures, all from `text` string[batch]:
+    Signatures, from `text` string[batch]:
         serving_default: `output` string[batch], `score` float32[batch]
         compiled: the same through XLA, in batches and lengths of a fixed set
+        forced: of `text` and `target` string[batch]: `score` float32[batch], the log-probability of that target, and
+            the `source_tokens`, `target_tokens` and `alignment` of details
         details: the same, `outputs` string[batch, n_best] and `scores` float32[batch, n_best]; `source_tokens`
             string[batch, source], `target_tokens` string[batch, target], both padded with "" and with the end "[END]",
             and, where the model attends, `alignment` float32[batch, target, source]
@@ -355,6 +370,8 @@ class TranslationServer(Server):
         beam, n_best = config.search.beam, config.search.n_best
         # Behind functions, so that saving does not follow them into Keras.
         self.find = lambda ids: search(config, model, ids, beam, n_best)
+        self.follow = lambda ids, tokens: models.forced_search(model, {"ids": ids}, tokens)
+        self.forced = config.search.forced
         self.attends = config.attention != "none"
         self.alignments = config.search.alignments and self.attends
         self.n_best = n_best
@@ -364,10 +381,12 @@ class TranslationServer(Server):
         )
 
     def signatures(self):
-        text = [tf.TensorSpec([None], tf.string, name="text")]
+        text, target = (tf.TensorSpec([None], tf.string, name=name) for name in ("text", "target"))
+        inputs = {name: [text] for name in ("serving_default", "compiled", "details")}
+        inputs["forced"] = [text, target]
         return {
-            name: tf.function(getattr(self, "_" + name), input_signature=text, autograph=False)
-            for name in ("serving_default", "compiled", "details")
+            name: tf.function(getattr(self, "_" + name), input_signature=specs, autograph=False)
+            for name, specs in inputs.items()
         }
 
     def _serving_default(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -412,19 +431,31 @@ class TranslationServer(Server):
         blank = tf.strings.regex_full_match(text, r"\s*")[:, None]
         result = self._result(text, *self._parts(found))
         outputs = tf.concat([result["output"][:, None], outputs[:, 1:]], axis=1)
-        # The end of each, too: it looked somewhere as well.
+        return {
+            **result,
+            "outputs": tf.where(blank, "", outputs),
+            "scores": tf.where(blank, 0.0, found.scores),
+            **self._aligned(ids, found),
+        }
+
+    def _aligned(self, ids: tf.Tensor, found: models.Found) -> dict[str, tf.Tensor]:
+        """The tokens of both sides with their ends, for an end looks somewhere as well, and the attention."""
         width = tf.reduce_max(tf.pad(found.lengths[:, 0], [[0, 1]])) + 1
         ended = tf.one_hot(found.lengths[:, 0], width, dtype=tf.int32) * pipelines.END
         tokens = tf.pad(found.tokens[:, 0], [[0, 0], [0, 1]])[:, :width] + ended
-        result |= {
-            "outputs": tf.where(blank, "", outputs),
-            "scores": tf.where(blank, 0.0, found.scores),
+        result = {
             "source_tokens": _strings(self.features.source, ids),
             "target_tokens": _strings(self.features.target, tokens),
         }
         if self.attends:
             result["alignment"] = found.alignments[:, 0, :width]
         return result
+
+    def _forced(self, text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
+        ids = self.features.read(text)
+        tokens = self.features.encode(target, "target").to_tensor(pipelines.PADDING)
+        found = self.follow(ids, tokens)
+        return {"score": found.scores[:, 0], **self._aligned(ids, found)}
 
     def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         run = tf.function(
@@ -460,17 +491,23 @@ class TranslationServer(Server):
 
     def answer(self, records):
         texts = [record["source"] for record in records]
-        explained = self.alignments or self.n_best > 1
         answers = [{}] * len(texts)
         # Texts of like length together: less padding.
         order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
         for numbers in pipelines.in_chunks(order, ANSWERED_TOGETHER):
-            batch = tf.constant([texts[number] for number in numbers], tf.string)
-            name = "details" if explained else "serving_default"
-            result = {key: value.numpy() for key, value in self._functions[name](batch).items()}
+            result = self._answer([records[number] for number in numbers])
             for row, number in enumerate(numbers):
                 answers[number] = self._object(result, row)
         return answers
+
+    def _answer(self, records: Sequence[pipelines.Record]) -> dict[str, np.ndarray]:
+        columns = ["source", "target"] if self.forced else ["source"]
+        texts = [tf.constant([record[name] for record in records], tf.string) for name in columns]
+        name = "details" if self.alignments or self.n_best > 1 else "serving_default"
+        result = self._functions["forced" if self.forced else name](*texts)
+        if self.forced:
+            result["output"] = texts[1]
+        return {name: tensor.numpy() for name, tensor in result.items()}
 
     def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
         """Answers with `source_tokens`, `target_tokens` and, where the model attends, `alignment`."""
@@ -485,7 +522,7 @@ class TranslationServer(Server):
             "translation": result["output"][row].decode("utf-8"),
             "score": float(result["score"][row]),
         }
-        if self.n_best > 1:
+        if self.n_best > 1 and not self.forced:
             pairs = zip(result["outputs"][row], result["scores"][row], strict=True)
             answer["n_best"] = [
                 {"translation": text.decode("utf-8"), "score": float(score)}
@@ -506,6 +543,15 @@ def _aligned(result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
     if "alignment" in result:
         aligned["alignment"] = result["alignment"][row, : len(sides[1]), : len(sides[0])].tolist()
     return aligned
+
+
+def _with_target(
+    record: pipelines.Record | pipelines.InputError,
+) -> pipelines.Record | pipelines.InputError:
+    """An error in place of a pair without a target, for `search.forced`."""
+    if isinstance(record, pipelines.InputError) or "target" in record:
+        return record
+    return record.error("no target; search.forced=true scores the target of each pair")
 
 
 def _strings(tokenizer: pipelines.Tokenizer, ids: tf.Tensor) -> tf.Tensor:

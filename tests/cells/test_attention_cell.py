@@ -97,15 +97,43 @@ def test_nematus_looks_between_two_transitions():
         np.testing.assert_allclose(extras["alpha"][:, t], alpha, atol=1e-5)
 
 
+def test_coverage_is_the_sum_of_what_was_looked_at():
+    x, memory = arrays()
+    attention = keras_rnn.BahdanauAttention(3, coverage=True)
+    cell = keras_rnn.AttentionCell(keras_rnn.GRUCell(UNITS), attention)
+    layer = randomised(cell, x, memory)
+    layer.return_state = True
+    outputs, *_, covered, extras = layer(x, memory=memory, memory_mask=MASK)
+    inner, weights = values(cell.cell), values(attention)
+    state, past = np.zeros((BATCH, UNITS)), np.zeros((BATCH, SOURCE_TIME))
+    for t in range(TIME):
+        hidden = (state @ weights["query_kernel"])[:, None] + memory @ weights["memory_kernel"]
+        hidden = hidden + past[..., None] * weights["coverage_vector"]
+        alpha = softmax(np.tanh(hidden) @ weights["score_vector"])
+        past = past + alpha
+        context = np.einsum("bs,bsm->bm", alpha, memory)
+        (state,), _ = reference.gru(inner, np.concatenate([x[:, t], context], 1), [state])
+        np.testing.assert_allclose(outputs[:, t], state, atol=1e-5)
+        np.testing.assert_allclose(extras["alpha"][:, t], alpha, atol=1e-5)
+    np.testing.assert_allclose(covered, past, atol=1e-5)
+    # It mattered: without the past the weights are others.
+    _, alone = attention(outputs[:, -2], memory, mask=MASK, return_weights=True)
+    assert np.abs(alone - extras["alpha"][:, -1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("coverage", [False, True])
 @pytest.mark.parametrize("order", ["before", "after", "between"])
 @pytest.mark.parametrize("inner", ["lstm", "layer_norm_gru"])
-def test_fused_as_in_the_stock_loop(order, inner):
+def test_fused_as_in_the_stock_loop(order, inner, coverage):
+    if coverage and inner != "lstm":
+        pytest.skip("what is remembered is the attention's affair, not the cell's")
+
     def cell():
         return keras_rnn.make_cell(inner, UNITS)
 
     attending = keras_rnn.AttentionCell(
         cell(),
-        keras_rnn.BahdanauAttention(3),
+        keras_rnn.BahdanauAttention(3, coverage=coverage),
         order=order,
         context_cell=cell() if order == "between" else None,
     )
@@ -130,5 +158,8 @@ def test_what_does_not_go_together():
         keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention, order="never")
     with pytest.raises(ValueError, match="context_cell belongs"):
         keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention, order="between")
+    covering = keras_rnn.BahdanauAttention(3, coverage=True)
+    with pytest.raises(ValueError, match="first_states"):
+        keras_rnn.AttentionCell(keras_rnn.GRUCell(2), covering).get_initial_state(3)
     with pytest.raises(ValueError, match="has seen no memory"):
         keras.layers.RNN(keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention))(arrays()[0])

@@ -231,3 +231,20 @@ def test_settings_that_cannot_be():
     decoder = Table(3)
     with pytest.raises(ValueError, match="n_best"):
         search.beam_search(decoder, tf.constant([0]), 2, beam=2, n_best=3)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_given_tokens_are_scored_as_they_are(compiled):
+    decoder = Table(5)
+    given = [[4, 5, 1, 6], [], [6, 6]]
+    # An end and what stands behind it is no more than filling.
+    padded = [[4, 5, 1, 6], [0, 0, 0, 0], [6, 6, END, 5]]
+    found = run(lambda rows: search.forced_search(decoder, rows, padded), compiled, range(3))
+    assert found.tokens[:, 0].numpy().tolist() == [[4, 5, 1, 6], [0] * 4, [6, 6, 0, 0]]
+    assert found.lengths[:, 0].numpy().tolist() == [4, 0, 2]
+    for row, tokens in enumerate(given):
+        log_probability, alphas = decoder.log_probability(row, tokens)
+        assert found.scores[row, 0].numpy() == pytest.approx(log_probability, abs=1e-4)
+        np.testing.assert_allclose(
+            found.alignments[row, 0, : len(alphas)].numpy(), alphas, atol=1e-5
+        )

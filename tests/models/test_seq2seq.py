@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_rnn.models import EncoderDecoder, beam_search
-from keras_rnn.models.seq2seq import ATTENTIONS
+from keras_rnn.models.seq2seq import ATTENTIONS, COVERING
 
 SOURCE = np.array([[4, 5, 6, 3], [7, 3, 0, 0], [8, 9, 3, 0]], "int32")
 TARGET = np.array([[4, 5, 3], [6, 3, 0], [7, 8, 3]], "int32")
@@ -22,10 +22,15 @@ def small_model(**settings):
     return model
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
-def test_step_by_step_as_all_at_once(attention):
+@pytest.mark.parametrize(
+    "attention, coverage",
+    [*((name, False) for name in ATTENTIONS), *((name, True) for name in COVERING)],
+)
+def test_step_by_step_as_all_at_once(attention, coverage):
     cell = "lstm" if attention in ("none", "conditional") else "gru"
-    model = small_model(attention=attention, cell=cell, layers=2)
+    model = small_model(attention=attention, cell=cell, layers=2, coverage=coverage)
+    if coverage:
+        model.decoder[0].cell.attention.coverage_vector.assign([1.0, -2.0, 3.0])
     logits = model({"ids": SOURCE, "target": TARGET}).numpy()
     assert np.ptp(logits) > 0.01
     state, token = model.start({"ids": SOURCE}), np.full(3, 2)
@@ -46,8 +51,9 @@ def test_padding_of_the_source_changes_nothing():
     )
 
 
-def test_the_compiled_search_finds_what_the_eager_one_finds():
-    model = small_model()
+@pytest.mark.parametrize("coverage", [False, True])
+def test_the_compiled_search_finds_what_the_eager_one_finds(coverage):
+    model = small_model(coverage=coverage)
     find = tf.function(
         lambda ids: beam_search(model, {"ids": ids}, max_length=6, beam=3, n_best=2),
         jit_compile=True,
@@ -70,6 +76,8 @@ def test_bridges():
         small_model(bridge="copied", units=5)
     with pytest.raises(ValueError, match="never see the source"):
         small_model(bridge="zero", attention="none")
+    with pytest.raises(ValueError, match="coverage=True goes with"):
+        small_model(coverage=True, attention="luong_dot")
 
 
 def test_scheduled_sampling_feeds_guesses_in_training_alone():

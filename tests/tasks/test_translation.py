@@ -100,6 +100,32 @@ def test_n_best_and_alignment(workdir, tmp_path, capsys):
     np.testing.assert_allclose(np.sum(answer["alignment"], axis=1), 1, atol=1e-4)
 
 
+def test_given_targets_are_scored(workdir, tmp_path, capsys):
+    """The search's own answer is worth what the search said; a wrong one is worth less."""
+    (line,) = answers(workdir, tmp_path, capsys, "vier eins\n", "--config.search.length_penalty=0")
+    found = json.loads(line)
+    rows = [("vier eins", "four one"), ("vier eins", "four two"), ("vier eins", "")]
+    table = tmp_path / "pairs.tsv"
+    table.write_text("".join(f"{source}\t{target}\n" for source, target in rows))
+    capsys.readouterr()
+    command = ["predict", f"--workdir={workdir}", f"--input={table}", "--config.search.forced=true"]
+    assert app.main(command) == 0
+    scored = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["translation"] for answer in scored] == [target for _, target in rows]
+    assert scored[0]["score"] == pytest.approx(found["score"], abs=1e-4)
+    assert scored[0]["score"] > max(scored[1]["score"], scored[2]["score"]) + 1
+
+
+def test_a_pair_without_its_target_is_answered_by_an_error(workdir, tmp_path, capsys):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"source": "eins", "target": "one"}\n{"source": "zwei"}\n')
+    command = ["predict", f"--workdir={workdir}", f"--input={pairs}", "--config.search.forced=true"]
+    app.main(command)
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["translation"] == "one"
+    assert second["error"].startswith("no target")
+
+
 def test_an_unknown_word_is_copied(workdir, tmp_path, capsys):
     """Whatever the model makes of a word it never saw, [UNK] is not what a reader gets."""
     (line,) = answers(workdir, tmp_path, capsys, "Xanthippe\n", "--output_format=text")
