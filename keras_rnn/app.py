@@ -23,7 +23,7 @@ keras-rnn: recurrent models for text, from a file to a SavedModel
   keras-rnn evaluate --workdir=W [--data=F,...]
   keras-rnn predict  --workdir=W [--input=F] [--output=F] [--output_format=jsonl|text|same]
   keras-rnn export   --workdir=W --output=DIR
-  keras-rnn demo
+  keras-rnn demo     [--task=T]
 
 Tasks: {tasks}.
 Lists of files are comma-separated; globs and .gz are read. Without --train_data a task trains on its built-in data.
@@ -37,7 +37,7 @@ HEADLINES = {
     "evaluate": "Measure the best checkpoint; the last line is one JSON object.",
     "predict": "Answer each row of the input, in order: a file of the task's format, or one text a line.",
     "export": "Write the best checkpoint as a SavedModel that takes raw text.",
-    "demo": "Train on built-in data, evaluate, ask a few questions, export: two minutes on two cores.",
+    "demo": "Train on built-in data, evaluate, export, ask a few questions: three minutes on two cores.",
 }
 
 # name: (default, meaning), by command.
@@ -69,7 +69,10 @@ FLAGS = {
         "format": ("saved_model", "saved_model"),
         **_IMPORT,
     },
-    "demo": {"workdir": ("", "folder of the run; without it a new temporary one")},
+    "demo": {
+        "task": ("translation", f"one of {', '.join(configs.DEMOS)}"),
+        "workdir": ("", "folder of the run; without it a new temporary one"),
+    },
 }
 
 
@@ -302,13 +305,19 @@ def _export(values: dict[str, str], overrides: dict[str, str]) -> int:
 
 
 def _demo(values: dict[str, str], overrides: dict[str, str]) -> int:
-    keys = configs.task_keys("classification")
+    task = values["task"]
+    if task not in configs.DEMOS:
+        raise UsageError(
+            f"demo --task={task}: it must be {' or '.join(configs.DEMOS)}"
+            f"{configs.nearest(task, configs.DEMOS)}"
+        )
+    keys = configs.task_keys(task)
 
     from keras_rnn import demo
 
-    config = demo.config(keys)
+    config = demo.config(task, keys)
     override(config, keys, overrides)
-    demo.demo(config, values["workdir"])
+    demo.demo(task, config, values["workdir"])
     return 0
 
 
@@ -320,10 +329,9 @@ def _help(command: str, arguments: Sequence[str]) -> str:
         lines += _entry(f"--{name}", default, meaning.format(tasks=tasks), width)
     task = _task_in(arguments)
     if command in ("train", "demo"):
-        if not task and len(configs.TASKS) == 1:
-            task = configs.TASKS[0]
-        if not task:
-            lines += ["", "  --config.KEY=VALUE changes a setting; `--task=T --help` lists them."]
+        if not task or command == "demo":
+            listed = "`keras-rnn train --task=T --help` lists them."
+            lines += ["", f"  --config.KEY=VALUE changes a setting; {listed}"]
         else:
             keys = configs.task_keys(task)
             lines += ["", f"--config keys of {task}, with their defaults:", ""]

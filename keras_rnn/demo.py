@@ -1,60 +1,74 @@
-"""The demonstration: train on built-in data, measure, ask, export, and use the export."""
+"""The demonstration: train on built-in data, measure, export, ask the export, and look inside."""
 
 import os
 import tempfile
+from collections.abc import Sequence
 
 import ml_collections
+import numpy as np
 import tensorflow as tf
 
 import pipelines
-from keras_rnn import configs, evaluate, export, train
+from keras_rnn import configs, evaluate, export, pictures, train
 from keras_rnn.reports import log
-from keras_rnn.run import open_run
+from keras_rnn.run import Run, open_run
 
 QUESTIONS = 12
+PICTURES = 3
 
 
-def config(keys: configs.Keys) -> ml_collections.ConfigDict:
-    """The config of the demonstration: a small network over characters."""
+def config(task: str, keys: configs.Keys) -> ml_collections.ConfigDict:
+    """The config of a task's demonstration."""
     settings = keys.config()
     with settings.unlocked():
-        settings.update(
-            tokenizer="characters",
-            embedding_dim=32,
-            units=64,
-            epochs=8,
-            batch_size=64,
-            schedule="constant",
-            average=0.0,
-            max_shapes=3,
-            dropout=0.1,
-            word_dropout=0.0,
-        )
+        for name, value in configs.DEMOS[task].settings.items():
+            *groups, last = name.split(".")
+            inner = settings
+            for group in groups:
+                inner = inner[group]
+            inner[last] = value
     return settings
 
 
-def demo(settings: ml_collections.ConfigDict, workdir: str = "") -> None:
-    """Trains language identification and shows what came of it."""
+def demo(task: str, settings: ml_collections.ConfigDict, workdir: str = "") -> None:
+    """Trains a task on its built-in data and shows what came of it."""
+    shown = configs.DEMOS[task]
     workdir = workdir or tempfile.mkdtemp(prefix="keras_rnn_demo_")
-    log("Which language is it? Training on dates, times and lists of names from Babel's CLDR data.")
-    train.train("classification", settings, workdir)
+    log(shown.about)
+    train.train(task, settings, workdir)
     run = open_run(workdir)
     test = run.workdir.read("data", "files.json")["test"]
     log(f"\nOn the test data, {test}:")
     evaluate.evaluate(run, test)
     target = os.path.join(run.workdir.path, "export")
     export.export(run, target)
-    log("\nThe export answers (right answer first):")
     records = list(run.task.read(test))
-    step = max(len(records) // QUESTIONS, 1)
-    asked = records[::step][:QUESTIONS]
-    answers = tf.saved_model.load(target).signatures["serving_default"](
-        text=tf.constant([record["text"] for record in asked])
-    )
-    given = zip(answers["label"].numpy(), answers["probability"].numpy(), strict=True)
-    for record, (label, probability) in zip(asked, given, strict=True):
-        label = label.decode("utf-8")
-        mark = "" if label == record["label"] else "  ✗"
-        text = pipelines.cut_text(record["text"].replace("\n", " "), 60)
-        log(f"  {record['label']:>4} {label:>4} {probability:.2f}  {text}{mark}")
+    records = records[:: max(len(records) // QUESTIONS, 1)][:QUESTIONS]
+    log("\nThe export answers:")
+    _ask(shown, records, target)
+    if task == "translation":
+        _draw(run, records[:PICTURES])
     log(f"\ntensorboard --logdir {run.workdir.tensorboard}")
+
+
+def _ask(shown: configs.Demo, records: Sequence[pipelines.Record], export_folder: str) -> None:
+    """Prints the export's answer to each record, the right one behind a wrong one."""
+    answer = tf.saved_model.load(export_folder).signatures["serving_default"]
+    texts = [record[shown.source] for record in records]
+    given = answer(text=tf.constant(texts))[shown.given].numpy()
+    for text, record, label in zip(texts, records, given, strict=True):
+        label, right = label.decode("utf-8"), record[shown.right]
+        wrong = "" if label == right else f"   ✗ {right}"
+        log(f"  {label:<10}   {pipelines.cut_text(' '.join(text.split()), 60)}{wrong}")
+
+
+def _draw(run: Run, records: Sequence[pipelines.Record]) -> None:
+    """Draws what each token of some translations looked at."""
+    server = run.task.server(run.model)
+    for number, answer in enumerate(server.explain(records), start=1):
+        figure = pictures.draw_alignment(
+            np.array(answer["alignment"]), answer["source_tokens"], answer["target_tokens"]
+        )
+        path = run.workdir.file(f"alignment-{number}.png")
+        figure.savefig(path, dpi=150)
+        log(f"{'What it looked at: ' if number == 1 else ' ' * 19}{path}")

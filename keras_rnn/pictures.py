@@ -329,7 +329,8 @@ def _heat_map(figure: Figure, axis: Any, array: np.ndarray) -> None:
 
 
 def _label_columns(axis: Any, words: Sequence[str], above: bool = False) -> None:
-    turned = max((len(word) for word in words), default=0) > 2
+    # "[END]" still stands upright.
+    turned = max((len(word) for word in words), default=0) > 5
     axis.set_xticks(
         range(len(words)),
         words,

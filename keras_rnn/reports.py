@@ -17,7 +17,7 @@ def log(line: str) -> None:
 
 
 class Lines(keras.callbacks.Callback):
-    """One line an epoch, and one a minute within long epochs: for logs and pipes."""
+    """One line an evaluation, which is an epoch's end by default, and one a minute between: for logs and pipes."""
 
     def __init__(self, trainer: Trainer, interval: float = 60.0):
         super().__init__()
@@ -31,7 +31,7 @@ class Lines(keras.callbacks.Callback):
         if now - self.last > self.interval and logs:
             self.last = now
             epoch = self.trainer.state.epoch + 1
-            total = self.trainer.steps_per_epoch
+            total = self.trainer.batches_per_epoch
             log(f"  epoch {epoch}, batch {batch + 1}/{total}: loss {logs['loss']:.4f}")
 
     def on_epoch_end(self, epoch, logs=None):
@@ -45,8 +45,10 @@ class Lines(keras.callbacks.Callback):
         shown += [f"dev loss {logs['dev_loss']:.4f}", f"dev {metric} {logs['dev_' + metric]:.4f}"]
         star = " (best)" if trainer.state.best_step == trainer.state.step else ""
         seconds = time.perf_counter() - self.start
+        # The epoch is done, or the evaluation stands in its midst.
+        batch = f", batch {trainer.state.batch}" if trainer.state.batch else ""
         return (
-            f"epoch {epoch + 1}/{trainer.config.epochs}: {', '.join(shown)}{star}, {seconds:.1f} s, "
+            f"epoch {epoch + 1}/{trainer.config.epochs}{batch}: {', '.join(shown)}{star}, {seconds:.1f} s, "
             f"{logs['tokens_per_second']:,.0f} tokens/s"
         )
 
@@ -58,13 +60,13 @@ class Bar(Lines):
         super().on_epoch_begin(epoch, logs)
         names = ["loss", "gradient_norm", *self.trainer.metrics]
         self.bar = keras.utils.Progbar(
-            self.trainer.steps_per_epoch, stateful_metrics=names, unit_name="batch"
+            self.trainer.batches_per_epoch, stateful_metrics=names, unit_name="batch"
         )
 
     def on_train_batch_end(self, batch, logs=None):
         shown = [(n, v) for n, v in (logs or {}).items() if n in self.bar.stateful_metrics]
         # The bar's last update would end its line; the epoch's own line follows.
-        if batch + 1 < self.trainer.steps_per_epoch:
+        if batch + 1 < self.trainer.batches_per_epoch:
             self.bar.update(batch + 1, shown, finalize=False)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -117,7 +117,7 @@ def _train(
     folder.write(facts, "config.json")
     if resumed and changed:
         # Whoever changed epochs or the learning rate wants to see what comes of it.
-        trainer.state.epochs_without_better = 0
+        trainer.state.judged_without_better = 0
     _announce(trainer, note, resumed)
     server = []
 

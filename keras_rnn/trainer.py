@@ -32,17 +32,18 @@ class State:
     best: float | None = None
     best_epoch: int = 0
     best_step: int = 0
-    epochs_without_better: int = 0
+    judged_without_better: int = 0
     seconds: float = 0.0
 
 
 class Trainer:
     """Steps, epochs, judging, checkpoints.
 
-    A step is two compiled programs: the gradients of a batch, and their application; between them a strategy
-    can reduce.
-    The gradients are those of Σ weight · loss / rows, and the weights' sum travels with them, so that the sum over
-    replicas divided by the sum of weights is the gradient of the mean loss, however the rows are spread.
+    A step is two compiled programs: the gradients of a batch, and their application; between them those of several
+    batches are added up, and a strategy can reduce.
+    The gradients are those of Σ weight · loss / batch_size, and the weights' sum travels with them, so that the sum
+    over batches and replicas divided by the sum of weights is the gradient of the mean loss, however the rows are
+    spread.
     """
 
     def __init__(
@@ -59,8 +60,8 @@ class Trainer:
         self.state = State()
         self.train_batches = task.batches(data.train, training=True)
         self.dev_batches = task.batches(data.dev, training=False)
-        self.steps_per_epoch = self.train_batches.num_batches(0)
-        self.total_steps = config.epochs * self.steps_per_epoch
+        self.batches_per_epoch = self.train_batches.num_batches(0)
+        self.total_steps = config.epochs * -(-self.batches_per_epoch // config.accumulate)
         if config.max_steps:
             self.total_steps = min(self.total_steps, config.max_steps)
         self.optimizer = make_optimizer(config, self.total_steps, model)
@@ -75,6 +76,7 @@ class Trainer:
         # Examples, real tokens and seconds of all epochs, compilation left out.
         self.totals = np.zeros(3)
         self.gradient_step = programs.compile(self._gradients, "the gradients")
+        self.add_step = programs.compile(_sum, "the sum of gradients")
         self.apply_step = programs.compile(self._apply, "the update")
         self.forward = self._forward(last=False)
 
@@ -95,7 +97,8 @@ class Trainer:
             weights = tf.cast(weights, tf.float32)
             # A filler's loss is multiplied by 0, and must be a number for that.
             losses = tf.where(weights > 0, tf.cast(losses, tf.float32), 0.0)
-            rows = tf.cast(tf.size(losses), tf.float32)
+            # The same number for every batch, so that sums of several weigh each unit alike.
+            rows = float(self.config.batch_size)
             weight = tf.reduce_sum(weights) / rows
             loss = tf.reduce_sum(losses * weights) / rows
             total = loss
@@ -132,14 +135,18 @@ class Trainer:
 
     # Steps
 
-    def step(self, batch) -> tuple[tf.Tensor, tf.Tensor]:
-        """One update; gives the batch's mean loss and the gradients' norm."""
-        gradients, weight, loss = self.gradient_step(batch)
+    def step(self, batches: list) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """One update on all of the batches; gives the mean loss of each and the norm of the gradients."""
+        gradients, weight, loss = self.gradient_step(batches[0])
+        losses = [loss]
+        for batch in batches[1:]:
+            *more, loss = self.gradient_step(batch)
+            gradients, weight = self.add_step((gradients, weight), tuple(more))
+            losses.append(loss)
         strategy = self.programs.strategy
         if strategy.num_replicas_in_sync > 1:
             gradients, weight = strategy.reduce("SUM", (gradients, weight), axis=None)
-        norm = self.apply_step(gradients, weight)
-        return loss, norm
+        return losses, self.apply_step(gradients, weight)
 
     def run(self, callbacks: list[keras.callbacks.Callback]) -> str:
         """Trains until an end is reached; says which."""
@@ -149,7 +156,7 @@ class Trainer:
             callbacks,
             model=self.model,
             epochs=config.epochs,
-            steps=self.steps_per_epoch,
+            steps=self.batches_per_epoch,
             verbose=0,
         )
         callbacks.on_train_begin()
@@ -168,9 +175,9 @@ class Trainer:
             if better:
                 state.best = judged[self.task.metric]
                 state.best_epoch, state.best_step = state.epoch + 1, state.step
-                state.epochs_without_better = 0
-            elif whole:
-                state.epochs_without_better += 1
+                state.judged_without_better = 0
+            else:
+                state.judged_without_better += 1
             finished = state.epoch
             if whole:
                 state.epoch, state.batch = state.epoch + 1, 0
@@ -188,12 +195,15 @@ class Trainer:
             return f"max_steps={config.max_steps} is reached"
         if state.epoch >= config.epochs:
             return f"epochs={config.epochs} is reached"
-        if config.patience and state.epochs_without_better >= config.patience:
-            return f"{config.patience} epochs brought no better dev {self.task.metric}"
+        if config.patience and state.judged_without_better >= config.patience:
+            times = "evaluations" if config.evaluate_every else "epochs"
+            return f"{config.patience} {times} brought no better dev {self.task.metric}"
         return ""
 
     def _epoch(self, callbacks) -> tuple[dict[str, float], bool]:
-        """Trains to the end of the epoch or the last step; gives the epoch's logs and whether it is whole."""
+        """Trains to the end of the epoch, the next evaluation or the last step; gives the logs since it began, and
+        whether the epoch is whole.
+        """
         config, state = self.config, self.state
         for metric in (self.loss_metric, *self.metrics.values()):
             metric.reset_state()
@@ -201,22 +211,24 @@ class Trainer:
         self.examples.assign(0)
         compiling = self.programs.seconds
         start = time.perf_counter()
-        losses, norms, logs = [], [], {}
-        for batch in self.train_batches.epoch(state.epoch, start_batch=state.batch):
+        last = self.train_batches.num_batches(state.epoch)
+        losses, logs = [], {}
+        batches = self.train_batches.epoch(state.epoch, start_batch=state.batch)
+        for group in pipelines.in_chunks(batches, config.accumulate):
             callbacks.on_train_batch_begin(state.batch)
-            loss, norm = self.step(batch)
-            losses.append(loss)
-            norms.append(norm)
+            group_losses, norm = self.step(group)
+            losses.append(group_losses)
             state.step += 1
-            state.batch += 1
+            state.batch += len(group)
             at_end = bool(config.max_steps) and state.step >= config.max_steps
-            if len(losses) == LOOK_EVERY or state.batch == self.steps_per_epoch or at_end:
+            if config.evaluate_every and state.step % config.evaluate_every == 0:
+                at_end = True
+            if len(losses) == LOOK_EVERY or state.batch == last or at_end:
                 self._look(losses)
                 logs = {"loss": float(self.loss_metric.result())}
                 logs.update({n: float(metric.result()) for n, metric in self.metrics.items()})
-                logs["gradient_norm"] = float(norms[-1])
+                logs["gradient_norm"] = float(norm)
                 losses.clear()
-                norms.clear()
             callbacks.on_train_batch_end(state.batch - 1, logs)
             if at_end or self.model.stop_training:
                 break
@@ -225,14 +237,13 @@ class Trainer:
         logs["learning_rate"] = float(self.optimizer.learning_rate)
         logs["examples_per_second"] = int(self.examples) / max(seconds, 1e-9)
         logs["tokens_per_second"] = int(self.tokens) / max(seconds, 1e-9)
-        return logs, state.batch >= self.train_batches.num_batches(state.epoch)
+        return logs, state.batch >= last
 
-    def _look(self, losses: list[tf.Tensor]) -> None:
-        values = np.array([float(loss) for loss in losses])
-        bad = np.flatnonzero(~np.isfinite(values))
-        if bad.size:
-            step = self.state.step - len(losses) + int(bad[0]) + 1
-            self._finite(values[bad[0]], "the loss", step)
+    def _look(self, losses: list[list[tf.Tensor]]) -> None:
+        """Raises for a loss of the last steps that is no number."""
+        for number, group in enumerate(losses):
+            for loss in group:
+                self._finite(float(loss), "the loss", self.state.step - len(losses) + number + 1)
 
     def _finite(self, value: float, what: str, step: int | None = None) -> None:
         if math.isfinite(value):
@@ -323,6 +334,10 @@ class Trainer:
                 raise
             raise pipelines.InputError(f"is damaged: {error}", path) from None
         return True
+
+
+def _sum(one, other):
+    return tf.nest.map_structure(tf.add, one, other)
 
 
 class _Exchanged:

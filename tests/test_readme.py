@@ -76,9 +76,9 @@ def test_commands(outputs):
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python_block(number, folder, outputs, monkeypatch, forgets_registered_classes):
-    block = blocks("python")[number]
+    block = blocks("python")[number].replace("train=20000", "train=200")
     monkeypatch.chdir(folder)
-    if "saved_model.load" in block:
+    if "saved_model.load" in block and "import keras_rnn" not in block:
         # As the README says: another process, which knows nothing of this package.
         check = block + "\nimport sys\nassert 'keras_rnn' not in sys.modules\n"
         subprocess.run([sys.executable, "-c", check], check=True, env=_environment())

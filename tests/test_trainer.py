@@ -86,3 +86,57 @@ def test_keras_callbacks_run_in_the_loop(tmp_path):
     assert trainer.run([Stop()]) == "a callback ended it"
     assert trainer.state.epoch == 2
     assert seen == [0, 1, 2] * 2
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path):
+    """Seven rows as one batch, or as two of four, one of them a filler: the same weights after it."""
+    records = small_data.rows(7)
+    results = []
+    for batch_size, accumulate in ((7, 1), (4, 2)):
+        folder = tmp_path / str(batch_size)
+        folder.mkdir()
+        settings = {"batch_size": batch_size, "accumulate": accumulate, "max_shapes": 1}
+        trainer = trainer_of(folder, records, dropout=0.0, **settings)
+        batches = list(trainer.train_batches.epoch(0))
+        assert trainer.total_steps == trainer.config.epochs and len(batches) == accumulate
+        losses, norm = trainer.step(batches)
+        assert len(losses) == accumulate
+        results.append((float(norm), [variable.numpy() for variable in trainer.variables]))
+    (norm, one), (other_norm, other) = results
+    assert norm == pytest.approx(other_norm, rel=1e-4)
+    for got, wanted in zip(other, one, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_dev_is_scored_every_so_many_steps(tmp_path):
+    """40 rows are five batches of eight: three steps an epoch, two batches each but the last."""
+    settings = {"batch_size": 8, "accumulate": 2, "epochs": 2, "evaluate_every": 2}
+    trainer = trainer_of(tmp_path, small_data.rows(40), **settings)
+    seen = []
+
+    class Note(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            state = trainer.state
+            seen.append((epoch, state.step, state.batch))
+            assert logs["dev_loss"] > 0
+
+    trainer.run([Note()])
+    # At steps 2, 4 and 6, and at the end of each epoch.
+    assert seen == [(0, 2, 4), (0, 3, 0), (1, 4, 2), (1, 6, 0)]
+
+
+def test_a_run_cut_in_the_midst_of_an_epoch_ends_as_the_whole_one(tmp_path):
+    settings = {"batch_size": 8, "epochs": 2, "evaluate_every": 3}
+    records = small_data.rows(40)
+    ends = []
+    for cuts in ((), (3, 8)):
+        folder = tmp_path / str(len(cuts))
+        folder.mkdir()
+        for cut in (*cuts, 0):
+            trainer = trainer_of(folder, records, max_steps=cut, **settings)
+            trainer.restore()
+            trainer.run([])
+        assert trainer.state.step == 10
+        ends.append([variable.numpy() for variable in trainer.variables])
+    for got, wanted in zip(*ends, strict=True):
+        np.testing.assert_array_equal(got, wanted)

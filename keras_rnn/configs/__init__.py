@@ -10,9 +10,12 @@ from keras_rnn.configs.config import (
     nearest,
     task_keys,
 )
+from keras_rnn.configs.demos import DEMOS, Demo
 
 __all__ = [
+    "DEMOS",
     "TASKS",
+    "Demo",
     "Key",
     "Keys",
     "changed_keys",

@@ -182,9 +182,16 @@ def shared_keys(**defaults: Value) -> list[Key]:
         Key(
             "patience",
             5,
-            "stop after so many epochs without a better dev score; 0 = never",
+            "stop after so many epochs (or evaluations, see evaluate_every) without a better dev score; 0 = never",
             minimum=0,
         ),
+        Key(
+            "evaluate_every",
+            0,
+            "steps after which dev is scored and a checkpoint written; 0 = at the end of each epoch",
+            minimum=0,
+        ),
+        Key("accumulate", 1, "batches whose gradients make one step together", minimum=1),
         Key("optimizer", "adam", "update rule", choices=("adam", "adamw", "sgd")),
         Key("learning_rate", 1e-3, "size of the updates (the highest of a schedule)", minimum=0),
         Key(

@@ -1,0 +1,69 @@
+"""What the demonstrations train: a small network for a task's built-in data."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from keras_rnn.configs.config import Value
+
+
+@dataclasses.dataclass(frozen=True)
+class Demo:
+    """What a task shows of itself.
+
+    Arguments:
+        about: the question that its built-in data asks, and where the data is from.
+        settings: those of a small network that learns it in minutes.
+        source, right: the fields of a record with the text and with the right answer.
+        given: the export's output that holds the answer.
+    """
+
+    about: str
+    settings: Mapping[str, Value]
+    source: str
+    right: str
+    given: str
+
+
+DEMOS = {
+    "translation": Demo(
+        about="Which day is it? Dates in 48 languages, made from Babel's CLDR data, to ISO 8601.",
+        settings={
+            "tokenizer": "characters",
+            "joint_vocabulary": False,
+            "tie": "target",
+            "embedding_dim": 32,
+            "units": 64,
+            "attention_units": 32,
+            "dropout": 0.1,
+            "label_smoothing": 0.0,
+            "batch_size": 64,
+            "epochs": 8,
+            "learning_rate": 5e-3,
+            "average": 0.99,
+            "max_shapes": 3,
+            "metric": "exact_match",
+            "search.beam": 1,
+        },
+        source="source",
+        right="target",
+        given="output",
+    ),
+    "classification": Demo(
+        about="Which language is it? Dates, times and lists of names, made from Babel's CLDR data.",
+        settings={
+            "tokenizer": "characters",
+            "embedding_dim": 32,
+            "units": 64,
+            "epochs": 8,
+            "batch_size": 64,
+            "schedule": "constant",
+            "average": 0.0,
+            "max_shapes": 3,
+            "dropout": 0.1,
+            "word_dropout": 0.0,
+        },
+        source="text",
+        right="label",
+        given="label",
+    ),
+}

@@ -1,0 +1,36 @@
+"""The demonstration, cut short: every part of it runs."""
+
+import json
+
+import pytest
+
+from keras_rnn import app, configs, demo
+
+
+def test_it_trains_measures_exports_asks_and_draws(tmp_path, capsys):
+    command = ["demo", f"--workdir={tmp_path / 'w'}", "--config.max_steps=2", "--config.units=8"]
+    assert app.main(command) == 0
+    shown = capsys.readouterr().out
+    scores = [line for line in shown.splitlines() if line.startswith("{")]
+    assert 0 <= json.loads(scores[-1])["exact_match"] < 1
+    # After two steps every answer is wrong, and the right one stands beside it.
+    assert shown.count("✗") == demo.QUESTIONS
+    assert "tensorboard --logdir" in shown
+    for number in range(1, demo.PICTURES + 1):
+        assert (tmp_path / "w" / f"alignment-{number}.png").read_bytes()[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("task", configs.DEMOS)
+def test_its_settings_are_settings(task):
+    keys = configs.task_keys(task)
+    config = demo.config(task, keys)
+    configs.check(config, keys)
+    flat = configs.flatten(config)
+    assert {name: flat[name] for name in configs.DEMOS[task].settings} == configs.DEMOS[
+        task
+    ].settings
+
+
+def test_another_task_is_refused_in_a_line(capsys):
+    assert app.main(["demo", "--task=tagging"]) == 1
+    assert "it must be translation or classification" in capsys.readouterr().err
