@@ -304,6 +304,7 @@ def beam_search(
         left, chosen = tf.math.top_k(tf.where(token == end, 2 * LOWEST, best), beam)
         parent, token = (tf.gather(x, chosen, batch_dims=1) for x in (parent, token))
         moved = tf.reshape(parent + beam * tf.range(batch)[:, None], [-1])
+        moved.set_shape(tokens.shape)  # which inference loses for a batch of 1
         opened = _Beginnings(
             token,
             tf.maximum(left, 2 * LOWEST),

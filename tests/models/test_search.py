@@ -192,6 +192,15 @@ def test_a_row_does_not_hang_on_its_neighbours():
         np.testing.assert_allclose(together.scores[row], alone[row].scores[0], rtol=1e-6)
 
 
+def test_one_row_is_like_many():
+    """Shape inference knows less of a batch of 1, which broadcasts."""
+    decoder = Table(5)
+    several = run(lambda rows: search.beam_search(decoder, rows, 4, 3), False, [0, 1, 2])
+    alone = run(lambda rows: search.beam_search(decoder, rows, 4, 3), False, [1])
+    np.testing.assert_array_equal(alone.tokens[0], several.tokens[1])
+    np.testing.assert_array_equal(alone.scores[0], several.scores[1])
+
+
 def test_no_rows_are_no_answers():
     decoder = Table(7)
     nothing = tf.zeros([0], tf.int32)
