@@ -143,9 +143,12 @@ def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
         f"{len(trainer.data.train):,} training and {len(trainer.data.dev):,} dev examples"
         f"; {', '.join(cut) if cut else 'nothing cut'}"
     )
-    lengths = ", ".join(str(shape[1:][0]) for shape in trainer.train_batches.shapes)
+    shapes = trainer.train_batches.shapes
+    lengths = ", ".join("×".join(map(str, lengths)) for _, *lengths in shapes)
     padding = trainer.train_batches.padding_share
-    log(f"batches of {config.batch_size}, padded to {lengths}; {padding:.1%} of it padding")
+    fewest, most = (bound(rows for rows, *_ in shapes) for bound in (min, max))
+    rows = f"{most}" if fewest == most else f"{fewest} to {most}"
+    log(f"batches of {rows}, padded to {lengths}; {padding:.1%} of it padding")
     if note:
         log(note)
     if resumed:

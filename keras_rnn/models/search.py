@@ -140,17 +140,18 @@ def _likeliest(log_probabilities: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
 
 def _walk(decoder, inputs, max_length, min_length, limits, start, end, choose) -> Found:
     """One hypothesis a row, each token chosen once and for all."""
-    state = _tensors(decoder.start(inputs))
-    batch = tf.shape(tf.nest.flatten(state)[0])[0]
+    decoder = _Decoder(decoder)
+    state = decoder.start(inputs)
+    batch = tf.shape(state[0])[0]
     limits = _limits(limits, batch, max_length)
     first = tf.fill([batch], start)
-    alpha = _advance(decoder, first, state)[2]
+    alpha = decoder.advance(first, state)[2]
     steps = max_length + 1
     tokens = tf.TensorArray(tf.int32, steps, element_shape=[None])
     alphas = _alphas(alpha, steps)
 
     def body(step, last, state, done, lengths, total, tokens, alphas):
-        log_probabilities, new_state, alpha = _advance(decoder, last, state)
+        log_probabilities, new_state, alpha = decoder.advance(last, state)
         allowed = _allowed(log_probabilities, step, min_length, limits, start, end)
         chosen = tf.where(done, 0, choose(allowed, step))
         gained = tf.gather(log_probabilities, chosen, batch_dims=1)
@@ -236,13 +237,14 @@ def beam_search(
         raise ValueError(
             f"beam must be at least 1 and n_best from 1 to beam, got {beam}, {n_best}."
         )
-    state = _tensors(decoder.start(inputs))
-    batch = tf.shape(tf.nest.flatten(state)[0])[0]
+    decoder = _Decoder(decoder)
+    state = decoder.start(inputs)
+    batch = tf.shape(state[0])[0]
     limits = _limits(limits, batch, max_length)[:, None]
     steps = max_length + 1
-    state = tf.nest.map_structure(lambda leaf: tf.repeat(leaf, beam, axis=0), state)
+    state = [tf.repeat(leaf, beam, axis=0) for leaf in state]
     first = tf.fill([batch, beam], start)
-    logits, _, alpha = _advance(decoder, tf.reshape(first, [-1]), state)
+    logits, _, alpha = decoder.advance(tf.reshape(first, [-1]), state)
     vocabulary = logits.shape[-1]
     if coverage_penalty and alpha is None:
         raise ValueError("coverage_penalty needs a decoder that gives alpha.")
@@ -277,7 +279,7 @@ def beam_search(
 
     def body(step, opened, whole, history):
         tokens = tf.reshape(opened.tokens, [-1])
-        log_probabilities, new_state, alpha = _advance(decoder, tokens, opened.state)
+        log_probabilities, new_state, alpha = decoder.advance(tokens, opened.state)
         allowed = _allowed(
             log_probabilities,
             step,
@@ -332,7 +334,7 @@ class _Beginnings(NamedTuple):
     tokens: tf.Tensor
     log_probabilities: tf.Tensor
     coverage: list[tf.Tensor]
-    state: Any
+    state: list[tf.Tensor]
 
 
 class _Whole(NamedTuple):
@@ -392,13 +394,35 @@ def _read_back(whole: _Whole, history: _History, n_best: int, beam: int, max_len
     return Found(tokens, last_step, scores, log_probabilities, *(alignments or [None]))
 
 
-def _advance(decoder, tokens, state):
-    """One step of the decoder: log-probabilities, the new state, and alpha or None."""
-    logits, new_state, *extras = decoder.advance(tokens, state)
-    tf.nest.assert_same_structure(state, new_state)
-    alpha = extras[0].get("alpha") if extras else None
-    alpha = None if alpha is None else tf.cast(alpha, tf.float32)
-    return tf.nn.log_softmax(tf.cast(logits, tf.float32)), new_state, alpha
+class _Decoder:
+    """The caller's decoder, whose state goes through the loop as a list of tensors; what is None in it waits here."""
+
+    def __init__(self, decoder: Any):
+        self._decoder = decoder
+        self._nones = None
+
+    def start(self, inputs: Any) -> list[tf.Tensor]:
+        state = self._decoder.start(inputs)
+        # False instead of a tensor, so that only the places of None are kept.
+        self._nones = tf.nest.map_structure(lambda leaf: None if leaf is None else False, state)
+        return self._present(state)
+
+    def advance(self, tokens: tf.Tensor, tensors: list[tf.Tensor]):
+        """One step: log-probabilities, the new state, and alpha or None."""
+        left = iter(tensors)
+        state = tf.nest.map_structure(
+            lambda leaf: None if leaf is None else next(left), self._nones
+        )
+        logits, new_state, *extras = self._decoder.advance(tokens, state)
+        tf.nest.assert_same_structure(state, new_state)
+        alpha = extras[0].get("alpha") if extras else None
+        alpha = None if alpha is None else tf.cast(alpha, tf.float32)
+        return tf.nn.log_softmax(tf.cast(logits, tf.float32)), self._present(new_state), alpha
+
+    @staticmethod
+    def _present(state: Any) -> list[tf.Tensor]:
+        leaves = tf.nest.flatten(state)
+        return [tf.convert_to_tensor(leaf) for leaf in leaves if leaf is not None]
 
 
 def _allowed(log_probabilities, step, min_length, limits, start, end):
@@ -416,10 +440,6 @@ def _limits(limits, batch, max_length):
     return tf.minimum(tf.cast(limits, tf.int32), max_length)
 
 
-def _tensors(state):
-    return tf.nest.map_structure(tf.convert_to_tensor, state)
-
-
 def _of_beams(rows: tf.Tensor, beam: int) -> tf.Tensor:
     """[batch · beam, size] -> [batch, beam, size]."""
     return tf.reshape(
@@ -433,11 +453,10 @@ def _by_beam(stack: tf.Tensor, beam: int) -> tf.Tensor:
     return tf.reshape(stack, [shape[0], shape[1] // beam, beam, shape[2]])
 
 
-def _moved(old: Any, new: Any, rows: tf.Tensor) -> Any:
+def _moved(old: list[tf.Tensor], new: list[tf.Tensor], rows: tf.Tensor) -> list[tf.Tensor]:
     """The state of the hypotheses that were chosen; what `advance` did not touch is the same in each."""
-    return tf.nest.map_structure(
-        lambda before, after: after if after is before else tf.gather(after, rows), old, new
-    )
+    pairs = zip(old, new, strict=True)
+    return [after if after is before else tf.gather(after, rows) for before, after in pairs]
 
 
 def _covered(coverage: tf.Tensor) -> tf.Tensor:

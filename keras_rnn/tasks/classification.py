@@ -18,6 +18,7 @@ from keras_rnn import metrics, models
 from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
 from keras_rnn.tasks.features import TextFeatures
 from keras_rnn.tasks.inputs import format_of
+from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Server, Task, known_cell
 
 LABELS_FILE = "vocabulary.labels.json"
@@ -208,14 +209,7 @@ class Classification(Task):
             "penalty": config.attention_penalty,
             "bidirectional": config.bidirectional,
         }
-        stack = {
-            "units": config.units,
-            "cell": config.cell,
-            "layers": config.layers,
-            "bidirectional": config.bidirectional,
-            "dropout": config.dropout,
-            "recurrent_dropout": config.recurrent_dropout,
-        }
+        stack = stack_of(config)
         encoder = {
             "vocabulary_size": self.features.tokenizer.size,
             "embedding_dim": config.embedding_dim or (16 if config.vectors else 64),

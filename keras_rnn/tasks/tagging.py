@@ -19,6 +19,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import layers, metrics, models, pictures
 from keras_rnn.tasks.inputs import tagged_format_of
+from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Server, Task, known_cell
 from keras_rnn.tasks.tokens import TokenFeatures
 from pipelines import conll, schemes
@@ -287,14 +288,7 @@ class Tagging(Task):
         encoder = {
             "vocabulary_size": features.words.size,
             "embedding_dim": config.embedding_dim or 64,
-            "stack": {
-                "units": config.units,
-                "cell": config.cell,
-                "layers": config.layers,
-                "bidirectional": config.bidirectional,
-                "dropout": config.dropout,
-                "recurrent_dropout": config.recurrent_dropout,
-            },
+            "stack": stack_of(config),
             "dropout": config.dropout,
             "word_dropout": config.word_dropout,
             "skip": config.skip,

@@ -18,6 +18,7 @@ from keras_rnn import metrics, models, pictures
 from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.pairs import PairFeatures
+from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Server, Task, known_cell
 
 # A pair whose sides differ more than that in their number of tokens is hardly a translation.
@@ -181,14 +182,7 @@ class Translation(Task):
             {
                 "vocabulary_size": self.features.source.size,
                 "embedding_dim": config.embedding_dim,
-                "stack": {
-                    "units": config.units,
-                    "cell": config.cell,
-                    "layers": config.layers,
-                    "bidirectional": config.bidirectional,
-                    "dropout": config.dropout,
-                    "recurrent_dropout": config.recurrent_dropout,
-                },
+                "stack": stack_of(config),
                 "dropout": config.dropout,
                 "word_dropout": config.word_dropout,
             },

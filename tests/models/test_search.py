@@ -201,6 +201,30 @@ def test_one_row_is_like_many():
     np.testing.assert_array_equal(alone.scores[0], several.scores[1])
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_state_may_have_parts_that_are_none(compiled):
+    """As the memory of an attention without a mask has."""
+
+    class Partly(Table):
+        def start(self, rows):
+            return {"a": (None, super().start(rows)), "z": None}
+
+        def advance(self, tokens, state):
+            assert state["z"] is None and state["a"][0] is None
+            logits, inner, extras = super().advance(tokens, state["a"][1])
+            return logits, {"a": (None, inner), "z": None}, extras
+
+    def tokens(decoder):
+        def find(rows):
+            greedy = search.greedy_search(decoder, rows, 4)
+            return greedy.tokens, search.beam_search(decoder, rows, 4, 3).tokens
+
+        return run(find, compiled, [0, 1, 2])
+
+    for found, right in zip(tokens(Partly(5)), tokens(Table(5)), strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
 def test_no_rows_are_no_answers():
     decoder = Table(7)
     nothing = tf.zeros([0], tf.int32)
