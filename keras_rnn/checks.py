@@ -111,12 +111,14 @@ def _check(cell: Cell, reference, memory, report: _Report):
 
     for compiled in (False, True):
         for masks in ({"no mask": None}, MASKS):
-            ours = _compiled(lambda x, s, m: fused(x, s, mask=m, memory=memory), cell, compiled)
-            theirs = _compiled(lambda x, s, m: stock(x, [*s, *tail], mask=m), cell, compiled)
+            ours = _compiled(
+                lambda x, s, a, m: fused(x, s, mask=m, memory=a[0] if a else None), cell, compiled
+            )
+            theirs = _compiled(lambda x, s, a, m: stock(x, [*s, *a], mask=m), cell, compiled)
             for pattern, mask in masks.items():
                 mask = None if mask is None else tf.constant(np.array(mask, bool))
-                got = ours(x, states, mask)
-                for name, value in theirs(x, states, mask).items():
+                got = ours(x, states, tail, mask)
+                for name, value in theirs(x, states, tail, mask).items():
                     how = f"{pattern}, {'XLA' if compiled else 'no XLA'}"
                     report.compare(f"{name} ({how})", got[name], value, 1e-4)
 
@@ -137,27 +139,30 @@ def _check(cell: Cell, reference, memory, report: _Report):
 
 
 def _compiled(function, cell: Cell, compiled: bool) -> Callable[..., dict[str, tf.Tensor]]:
-    """One loop with its gradients, as a function of inputs, states and mask to a dict by name."""
+    """One loop with its gradients, as a function of inputs, states, memory and mask to a dict by name."""
 
     @tf.function(jit_compile=compiled)
-    def run(x, states, mask):
+    def run(x, states, memory, mask):
         with tf.GradientTape() as tape:
-            tape.watch([x, states])
-            outputs, *last = function(x, states, mask)
+            tape.watch([x, states, memory])
+            outputs, *last = function(x, states, memory, mask)
             last = last[: len(states)]
             loss = tf.add_n([tf.reduce_sum(tf.sin(y + k)) for k, y in enumerate([outputs, *last])])
-        sources = {"x": x, "states": states, "weights": list(cell.trainable_weights)}
+        weights = list(cell.trainable_weights)
+        sources = {"x": x, "states": states, "memory": memory, "weights": weights}
         gradients = tape.gradient(loss, sources)
         named = {"outputs": outputs, "gradient of the inputs": gradients["x"]}
         for k, (state, gradient) in enumerate(zip(last, gradients["states"])):
             named[f"state {k}"] = state
             named[f"gradient of initial state {k}"] = gradient
-        for weight, gradient in zip(cell.trainable_weights, gradients["weights"]):
+        for gradient in gradients["memory"]:
+            named["gradient of the memory"] = gradient
+        for weight, gradient in zip(weights, gradients["weights"]):
             named[f"gradient of {weight.name}"] = gradient
         return named
 
-    def call(x, states, mask):
-        return run.get_concrete_function(x, states, mask)(x, states, mask)
+    def call(*arguments):
+        return run.get_concrete_function(*arguments)(*arguments)
 
     return call
 

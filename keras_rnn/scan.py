@@ -437,6 +437,8 @@ class _Loop:
             for k, (variable, value) in enumerate(zip(self.variables, given.weights))
             if variable.trainable
         }
+        # Each leaf by itself: a tensor that stands twice in the memory would get the whole gradient in both places.
+        given = dataclasses.replace(given, memory=tf.nest.map_structure(_itself, given.memory))
         memory = dict(enumerate(tf.nest.flatten(given.memory)))
         sources = {
             "projected": dict(enumerate(tf.nest.flatten(projected))),
@@ -540,7 +542,8 @@ def product(
     operand: tf.Tensor, variable: Any, columns: slice | None = None, rows: slice | None = None
 ) -> tf.Tensor:
     """The plain `dot`: operand times a weight, or times a block of its columns and rows."""
-    value = keras.ops.convert_to_tensor(variable)
+    # Outside of a layer's call nothing else casts the weight.
+    value = keras.ops.cast(variable, operand.dtype)
     return keras.ops.matmul(operand, _block(value, columns, rows))
 
 
@@ -637,6 +640,10 @@ def _array(element: tf.Tensor, time: int | tf.Tensor, extra: int = 0) -> tf.Tens
         clear_after_read=False,
     )
     return array.write(0, tf.zeros_like(element)) if dynamic else array
+
+
+def _itself(leaf: tf.Tensor | None) -> tf.Tensor | None:
+    return None if leaf is None else tf.identity(leaf)
 
 
 def _is_float(leaf: Any) -> bool:

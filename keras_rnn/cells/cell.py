@@ -115,24 +115,34 @@ class Cell(keras.layers.Layer, RecurrentDropout):
         """The same where a memory is given, which a state may be as long as."""
         return self.get_initial_state(batch_size)
 
-    def call(self, inputs: tf.Tensor, states: Sequence[tf.Tensor], training: bool = False):
-        """One time step as `keras.layers.RNN` asks for it. States beyond the cell's own are its memory."""
+    def call(
+        self,
+        inputs: tf.Tensor,
+        states: Sequence[tf.Tensor],
+        training: bool = False,
+        prepared_memory: Any = None,
+        return_extras: bool = False,
+    ):
+        """One time step as `keras.layers.RNN` asks for it, where states beyond the cell's own are its memory; or as
+        `advance` does.
+        """
         states = list(states) if isinstance(states, (list, tuple)) else [states]
         count = len(self.state_sizes)
         own, memory = states[:count], states[count:]
-        prepared = self.prepare_memory(memory[0], *_as_mask(memory[1:])) if memory else None
-        new_states, _ = self.advance(inputs, own, prepared, training)
-        return new_states[0], [*new_states, *memory]
+        if memory:
+            prepared_memory = self.prepare_memory(memory[0], *_as_mask(memory[1:]))
+        projected = self.project(inputs[:, None], product, training=training)
+        projected = tf.nest.map_structure(lambda leaf: ops.squeeze(leaf, 1), projected)
+        dot = masked_product(self.operand_mask(own[0], training))
+        new_states, extras = self.step(projected, own, dot, prepared_memory)
+        return (new_states, extras) if return_extras else (new_states[0], [*new_states, *memory])
 
     def advance(
         self, x: tf.Tensor, states: list[tf.Tensor], memory: Any = None, training: bool = False
     ) -> tuple[list[tf.Tensor], dict[str, tf.Tensor]]:
         """One time step by itself, as a search takes it: x [batch, features], `memory` prepared."""
-        projected = self.project(x[:, None], product, training=training)
-        projected = tf.nest.map_structure(lambda leaf: ops.squeeze(leaf, 1), projected)
-        return self.step(
-            projected, states, masked_product(self.operand_mask(states[0], training)), memory
-        )
+        # Through Keras's __call__, which casts the weights as the dtype policy says.
+        return self(x, states, training=training, prepared_memory=memory, return_extras=True)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.recurrent_dropout_config()}

@@ -271,13 +271,17 @@ def beam_search(
     def penalty(length):
         return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** length_penalty
 
-    def going_on(step, opened, whole, history):
+    def hopes(step, opened, whole):
+        """Whether a row may still find something better."""
         # A log-probability only falls, but a longer sequence divides it by more.
         length = tf.cast(max_length + 1, tf.float32) if exact and length_penalty > 0 else step + 1
         hope = tf.reduce_max(opened.log_probabilities, axis=1) / penalty(length)
-        return tf.reduce_any(hope > whole.scores[:, n_best - 1]) & (step < steps)
+        return hope > whole.scores[:, n_best - 1]
 
-    def body(step, opened, whole, history):
+    def going_on(step, going, opened, whole, history):
+        return tf.reduce_any(going) & (step < steps)
+
+    def body(step, going, opened, whole, history):
         tokens = tf.reshape(opened.tokens, [-1])
         log_probabilities, new_state, alpha = decoder.advance(tokens, opened.state)
         allowed = _allowed(
@@ -301,7 +305,13 @@ def beam_search(
             scores += tf.gather(coverage_penalty * _covered(covered), parent, batch_dims=1)
         scores = tf.where((token == end) & (best > LOWEST / 2), scores, 2 * LOWEST)
         ended = _Whole(scores, best, tf.fill(tf.shape(parent), step), parent)
-        whole = _best_whole(whole, ended, beam)
+        # A row that is done stays so, however long its neighbours go on.
+        whole = _Whole(
+            *(
+                tf.where(going[:, None], new, old)
+                for new, old in zip(_best_whole(whole, ended, beam), whole, strict=True)
+            )
+        )
 
         left, chosen = tf.math.top_k(tf.where(token == end, 2 * LOWEST, best), beam)
         parent, token = (tf.gather(x, chosen, batch_dims=1) for x in (parent, token))
@@ -318,10 +328,14 @@ def beam_search(
             history.parents.write(step, parent),
             [array.write(step, alpha) for array in history.alphas],
         )
-        return step + 1, opened, whole, history
+        going &= hopes(step + 1, opened, whole)
+        return step + 1, going, opened, whole, history
 
-    _, _, whole, history = tf.while_loop(
-        going_on, body, (tf.constant(0), opened, whole, history), maximum_iterations=steps
+    _, _, _, whole, history = tf.while_loop(
+        going_on,
+        body,
+        (tf.constant(0), tf.fill([batch], True), opened, whole, history),
+        maximum_iterations=steps,
     )
     return _read_back(whole, history, n_best, beam, max_length)
 

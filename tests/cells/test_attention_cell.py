@@ -140,6 +140,14 @@ def test_fused_as_in_the_stock_loop(order, inner, coverage):
     assert keras_rnn.check_cell(attending, memory=tf.constant(arrays()[1]))
 
 
+@pytest.mark.parametrize("score", ["dot", "general", "concat"])
+def test_luong_fused_as_in_the_stock_loop(score):
+    """The keys of `dot` are the annotations themselves: one tensor in two places of the memory."""
+    attention = keras_rnn.LuongAttention(MEMORY, score=score)
+    attending = keras_rnn.AttentionCell(keras_rnn.GRUCell(MEMORY), attention)
+    assert keras_rnn.check_cell(attending, memory=tf.constant(arrays()[1]))
+
+
 def test_a_step_by_itself_is_a_step_of_the_loop():
     x, memory = arrays()
     cell = keras_rnn.AttentionCell(

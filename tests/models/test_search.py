@@ -192,6 +192,19 @@ def test_a_row_does_not_hang_on_its_neighbours():
         np.testing.assert_allclose(together.scores[row], alone[row].scores[0], rtol=1e-6)
 
 
+def test_a_row_that_is_done_stays_so_while_its_neighbours_go_on():
+    """Row 0 stops at once; were it to go on, the length penalty would bring up a longer sequence."""
+    decoder = Table(8, batch=2)
+    decoder.logits[:] = -20.0
+    decoder.logits[:, :6, :, 4] = decoder.logits[:, 6:, :, END] = 0.0
+    decoder.logits[0, 0] = np.log([0.67, 1e-9, 1e-9, 0.22, 0.11, 1e-9, 1e-9])
+    options = {"max_length": 7, "beam": 2, "length_penalty": 1.5}
+    together = search.beam_search(decoder, tf.constant([0, 1]), **options)
+    alone = search.beam_search(decoder, tf.constant([0]), **options)
+    assert together.lengths[:, 0].numpy().tolist() == [0, 6]
+    assert alone.lengths[0, 0] == 0
+
+
 def test_one_row_is_like_many():
     """Shape inference knows less of a batch of 1, which broadcasts."""
     decoder = Table(5)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_rnn.models import EncoderDecoder, beam_search
+from keras_rnn.models import EncoderDecoder, beam_search, forced_search
 from keras_rnn.models.seq2seq import ATTENTIONS, COVERING
 
 SOURCE = np.array([[4, 5, 6, 3], [7, 3, 0, 0], [8, 9, 3, 0]], "int32")
@@ -41,6 +41,19 @@ def test_step_by_step_as_all_at_once(attention, coverage):
             np.testing.assert_allclose(looked["alpha"].numpy().sum(1), 1, atol=1e-5)
             assert not looked["alpha"].numpy()[SOURCE == 0].any()
         token = TARGET[:, t]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+@pytest.mark.parametrize("attention", ["bahdanau", "luong_dot", "none"])
+def test_a_search_has_the_precision_of_the_model(policy, attention):
+    """`start` and `advance` are no calls of a layer, in which Keras casts the weights."""
+    model = small_model(attention=attention, layers=2, dtype=policy)
+    log_p = tf.nn.log_softmax(tf.cast(model({"ids": SOURCE, "target": TARGET}), tf.float32))
+    right = tf.gather(log_p, TARGET, axis=2, batch_dims=2).numpy() * (TARGET != 0)
+    forced = forced_search(model, {"ids": SOURCE}, TARGET)
+    np.testing.assert_allclose(forced.scores[:, 0], right.sum(1), rtol=1e-2)
+    found = beam_search(model, {"ids": SOURCE}, max_length=3, beam=4)
+    assert (found.scores.numpy() < 0).all()
 
 
 def test_padding_of_the_source_changes_nothing():
