@@ -25,6 +25,7 @@ def test_pair_says_the_same(script):
 @pytest.mark.parametrize("script", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs(script, tmp_path, monkeypatch):
     monkeypatch.setenv("NOTEBOOK_FAST", "1")
+    monkeypatch.delenv("MPLBACKEND")  # so that pictures go into the notebook, as a reader's do
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     notebook = jupytext.read(script)
     NotebookClient(
