@@ -8,6 +8,7 @@ import tempfile
 from typing import Any
 
 import pipelines
+from keras_rnn.examples import write_examples
 from keras_rnn.run import Run
 
 
@@ -23,9 +24,8 @@ def evaluate(run: Run, data: str = "") -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="keras_rnn_") as scratch:
         if data:
             folder = os.path.join(scratch, "examples")
-            store = pipelines.write_store(
-                folder, task.encode(task.read(data, counts), counts), task.columns
-            )
+            encoded = task.encode(task.read(data, counts), counts)
+            store = write_examples(folder, encoded, task, counts, data)
         else:
             store = pipelines.ExampleStore(os.path.join(run.workdir.examples, "dev"))
         batches = task.batches(store, training=False)

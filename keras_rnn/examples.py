@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -137,5 +137,19 @@ def _encode_data(
     for name, records in (("train", train_records(counts)), ("dev", dev_records())):
         folder = os.path.join(workdir.examples, name)
         encoded = task.encode(records, counts, training=name == "train")
-        pipelines.write_store(folder, encoded, task.columns)
+        files = train_data if name == "train" else dev_data or train_data
+        write_examples(folder, encoded, task, counts, files)
     return {"cut": dict(counts), "fixed": fixed}
+
+
+def write_examples(
+    folder: str, encoded: Iterable, task: Task, counts: Mapping[str, int], files: str
+) -> pipelines.ExampleStore:
+    """Writes encoded examples of files to a folder; that none is left is an `InputError` which says why."""
+    store = pipelines.write_store(folder, encoded, task.columns)
+    if not len(store):
+        reasons = "; ".join(f"{count:,} {reason}" for reason, count in counts.items())
+        raise pipelines.InputError(
+            "no example is left" + (f": {reasons}" if reasons else ""), files
+        )
+    return store

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO
@@ -27,6 +28,8 @@ def predict(run: Run, source: str = "", target: str = "", output_format: str = "
         output_format: `jsonl`, `text` (the answer alone) or `same` (the input's own format).
     """
     source = source or "-"
+    if os.path.isdir(target):
+        raise pipelines.InputError("is a folder; --output names a file", target)
     counts = collections.Counter()
     bad = 0
     rewriting = run.task.rewriting(source) if output_format == "same" else None
@@ -113,7 +116,10 @@ class _Text:
 
 
 class _Same:
-    """The input's own format, with the answer in its column: JSONL, CSV or TSV; plain lines get a TSV."""
+    """The input's own format, with the answer in its column: JSONL, CSV or TSV; plain lines get a TSV.
+
+    A row that could not be read keeps its place: as an object with the error in JSONL, as empty fields in a table.
+    """
 
     def __init__(self, run: Run, file: TextIO, source: str):
         self.file, self.task = file, run.task
@@ -122,19 +128,25 @@ class _Same:
         suffix = source.removesuffix(".gz").lower()
         self.delimiter = "," if suffix.endswith(".csv") else data.delimiter or "\t"
         self.header = None
+        self.bad_before_header = 0
 
     def write(self, record, answer):
-        if "error" in answer:
-            return
-        row = self.task.as_row(record, answer)
+        bad = "error" in answer
         if self.kind == "jsonl":
+            row = answer if bad else self.task.as_row(record, answer)
             json.dump(row, self.file, ensure_ascii=False)
             self.file.write("\n")
-            return
-        if self.header is None:
-            self.header = list(row)
-            self._line(self.header)
-        self._line([str(row[name]) for name in self.header])
+        elif bad and self.header is None:
+            self.bad_before_header += 1
+        elif bad:
+            self._line([""] * len(self.header))
+        else:
+            row = self.task.as_row(record, answer)
+            if self.header is None:
+                self.header = list(row)
+                for fields in [self.header, *[[""] * len(row)] * self.bad_before_header]:
+                    self._line(fields)
+            self._line([str(row[name]) for name in self.header])
 
     def _line(self, fields: list[str]):
         if self.delimiter == "\t":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_rnn.trainer import Trainer
@@ -94,8 +95,8 @@ class Scalars(keras.callbacks.Callback):
         self.seen = dict(logs)
         step = self.trainer.state.step
         with self.writers["train"].as_default(step):
-            tf.summary.scalar("running/loss", logs["loss"])
-            tf.summary.scalar("running/gradient_norm", logs["gradient_norm"])
+            _scalar("running/loss", logs["loss"])
+            _scalar("running/gradient_norm", logs["gradient_norm"])
             rate = float(self.trainer.optimizer.learning_rate)
             tf.summary.scalar("running/learning_rate", rate)
 
@@ -104,12 +105,12 @@ class Scalars(keras.callbacks.Callback):
         with self.writers["train"].as_default(step):
             for name, value in logs.items():
                 if not name.startswith("dev_"):
-                    tf.summary.scalar(name, value)
+                    _scalar(name, value)
             tf.summary.scalar("padding_share", self.trainer.train_batches.padding_share)
         with self.writers["dev"].as_default(step):
             for name, value in logs.items():
                 if name.startswith("dev_"):
-                    tf.summary.scalar(name.removeprefix("dev_"), value)
+                    _scalar(name.removeprefix("dev_"), value)
             self._pictures()
         for writer in self.writers.values():
             writer.flush()
@@ -129,3 +130,8 @@ class Scalars(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         for writer in self.writers.values():
             writer.close()
+
+
+def _scalar(name: str, value: Any) -> None:
+    # As float32 first: TensorFlow refuses a Python number that is too large for it.
+    tf.summary.scalar(name, np.asarray(value, np.float64).astype(np.float32))

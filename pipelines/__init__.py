@@ -11,7 +11,7 @@ import importlib
 _HOMES = {
     "errors": ["InputError"],
     "files": ["atomic_directory", "atomic_write", "expand", "numbered_lines", "open_bytes"],
-    "readers": ["MAX_BYTES", "Record", "cut_text", "read_lines", "read_table"],
+    "readers": ["MAX_BYTES", "Record", "checked_delimiter", "cut_text", "read_lines", "read_table"],
     "attributes": ["ATTRIBUTES", "word_attributes"],
     "text": [
         "END",
@@ -37,7 +37,7 @@ _HOMES = {
         "read_tagged",
         "rewrite",
     ],
-    "parallel": ["is_table", "read_parallel"],
+    "parallel": ["has_no_header", "is_table", "read_parallel", "two_sides"],
     "schemes": ["SCHEMES", "detect_scheme"],
     "vectors": ["read_vectors", "vector_words"],
     "dates": ["date_translation"],

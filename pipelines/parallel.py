@@ -23,6 +23,7 @@ def read_parallel(
     counts: collections.Counter | None = None,
     targets: bool = True,
     on_error: str = "raise",
+    form: str = "",
 ) -> Iterator[Record | InputError]:
     """Reads pairs of texts, each one record {"source": text, "target": text}.
 
@@ -39,6 +40,7 @@ def read_parallel(
         targets: False where the target may be missing, as for predictions. Then a name that is no
             table, `-` included, is a file of sources, and no line is left out, not even an empty one.
         on_error: "raise", or "yield" to put an `InputError` in place of a bad pair and go on.
+        form: `table` or `jsonl` for a file whose name does not say so, as standard input.
 
     Raises:
         InputError: with file and line; also where one side has more lines or files than the other.
@@ -52,7 +54,7 @@ def read_parallel(
     >>> [dict(record) for record in read_parallel(path)]
     [{'source': 'ein Haus', 'target': 'a house'}]
     """
-    for record in _records(files, delimiter, max_bytes, counts, targets, on_error):
+    for record in _records(files, delimiter, max_bytes, counts, targets, on_error, form):
         if isinstance(record, InputError):
             if on_error == "raise":
                 raise record
@@ -70,31 +72,46 @@ def _records(
     counts: collections.Counter | None,
     targets: bool,
     on_error: str,
+    form: str,
 ) -> Iterator[Record | InputError]:
     """The records of all the files, those with an empty side among them."""
-    sides = [] if os.path.exists(files) else files.split(",")
-    if len(sides) == 2 and not any(map(is_table, sides)):
+    if sides := two_sides(files):
         yield from _pairs_of_lines(*map(_files.expand, sides), max_bytes, counts, not targets)
         return
     named = _files.expand(files)
     for file in named:
-        if targets and not is_table(file):
+        if targets and not form and not is_table(file):
             raise InputError(
                 "parallel text is two files of lines, SOURCE,TARGET, or tables (.tsv, .csv, "
                 ".jsonl) with the columns source and target",
                 _files.shown(file),
             )
     for file in named:
-        if not is_table(file):
+        if not form and not is_table(file):
             yield from read_lines(file, "source", max_bytes, counts, on_error, allow_empty=True)
-        elif _has_no_header(file, delimiter, targets):
+        elif has_no_header(file, delimiter):
             pairs = _pairs_of_columns(file, delimiter)
             yield from _readers.cut_records(pairs, max_bytes, counts)
         else:
             optional = () if targets else ("target",)
             yield from _texts_alone(
-                read_table(file, _COLUMNS, delimiter, max_bytes, counts, optional, on_error)
+                read_table(
+                    file,
+                    _COLUMNS,
+                    delimiter,
+                    max_bytes,
+                    counts,
+                    optional,
+                    on_error,
+                    json_lines=form == "jsonl",
+                )
             )
+
+
+def two_sides(files: str) -> list[str]:
+    """The two names of `SOURCE,TARGET`, files of lines that belong together; else nothing."""
+    sides = [] if os.path.exists(files) else files.split(",")
+    return sides if len(sides) == 2 and not any(map(is_table, sides)) else []
 
 
 def is_table(file: str) -> bool:
@@ -142,18 +159,17 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
-def _has_no_header(file: str, delimiter: str | None, targets: bool) -> bool:
+def has_no_header(file: str, delimiter: str | None = None) -> bool:
     """Whether a table is a `.tsv` that begins with a pair: two cells that name no columns."""
     if _files.suffix(file) not in (".tsv", ".tab"):
         return False
     delimiter = _readers.checked_delimiter(delimiter) or "\t"
-    needed = set(_COLUMNS) if targets else {"source"}
     for _, line in _files.numbered_lines(file, "yield"):
         if isinstance(line, InputError):
             return False
         if line.strip():
             cells = [cell.strip().strip('"') for cell in line.split(delimiter)]
-            return len(cells) == 2 and not needed <= set(cells)
+            return len(cells) == 2 and not set(_COLUMNS) & set(cells)
     return False
 
 

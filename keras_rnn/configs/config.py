@@ -7,6 +7,7 @@ here; a task's own file adds its own and may give a shared one another default.
 import dataclasses
 import difflib
 import importlib
+import math
 from collections.abc import Iterable, Mapping
 
 import ml_collections
@@ -117,6 +118,8 @@ def check(config: ml_collections.ConfigDict, keys: Keys) -> None:
             allowed = ", ".join(str(choice) for choice in key.choices)
             near = nearest(str(value), map(str, key.choices))
             raise ValueError(f"--config.{name}={value}: it must be one of {allowed}{near}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"--config.{name}={value}: it must be a finite number")
         if key.minimum is not None and value < key.minimum:
             raise ValueError(f"--config.{name}={value}: it must be at least {key.minimum:g}")
         if key.maximum is not None and value > key.maximum:

@@ -6,6 +6,10 @@ the source at every step; a beam search inside the graph finds the translation.
     keras-rnn train --task=translation --train_data=train.en,train.de --dev_data=dev.en,dev.de --workdir=W
 
 Data: two files with a sentence a line, or a table (TSV, CSV, JSONL) with the columns source and target.
+
+Measured on two cores, default settings, seed 1, beam 5, sacrebleu (cased, detokenized): Multi30k, 29,000 pairs from
+English to German, BLEU 39.0 on dev and 37.9 on test2016, which was looked at once. The best of 16 epochs was the 14th;
+other work ran beside them, so that they took 76 minutes. An epoch alone takes 207 s, 16 of them 55 minutes.
 """
 
 from keras_rnn.configs.config import Key, shared_keys
@@ -131,6 +135,7 @@ def keys() -> list[Key]:
             0,
             "most tokens of a translation; 0 = twice as many as the source has, and ten",
             minimum=0,
+            maximum=10000,
             live=True,
         ),
         Key("search.alignments", False, "give the attention weights too", live=True),

@@ -92,10 +92,19 @@ def sample(
 
     The other arguments and the result are those of `greedy_search`. The score is the log-probability under the decoder
     itself, whatever was left out of the draw.
+
+    Raises:
+        ValueError: for a temperature or a top_p of 0 or less, or a negative top_k.
     """
+    if temperature <= 0 or top_p <= 0 or top_k < 0:
+        raise ValueError(
+            "temperature and top_p must be above 0, top_k at least 0; "
+            f"got {temperature}, {top_p}, {top_k}."
+        )
 
     def draw(log_probabilities, step):
-        scaled = log_probabilities / temperature
+        forbidden = log_probabilities <= LOWEST / 2
+        scaled = tf.where(forbidden, LOWEST, log_probabilities / temperature)
         size = scaled.shape[-1]
         ordered = tf.sort(scaled, axis=-1, direction="DESCENDING")
         if top_k and top_k < size:

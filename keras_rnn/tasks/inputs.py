@@ -28,10 +28,11 @@ def format_of(file: str, column: str, delimiter: str = "") -> str:
     """`table`, `jsonl` or `lines`: by the suffix, else by whether the first line is a header or a JSON object.
 
     Arguments:
-        file: a name, or `-` for standard input, which is looked at but not consumed.
+        file: as for `pipelines.expand`: the first one tells. Standard input, `-`, is looked at but not consumed.
         column: the column of the text, which a header or an object must have.
         delimiter: what separates columns, where the config says so.
     """
+    file = pipelines.expand(file)[0]
     name = file.removesuffix(".gz")
     suffix = os.path.splitext(name)[1].lower()
     if suffix in _SUFFIXES:

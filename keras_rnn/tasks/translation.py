@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import metrics, models, pictures
+from keras_rnn.models.search import LOWEST
 from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.pairs import PairFeatures
@@ -55,16 +56,23 @@ class Translation(Task):
             raise pipelines.InputError(
                 f"--config.coverage=true goes with --config.attention={' or '.join(models.COVERING)}"
             )
-        if config.attention == "luong_dot" and config.units != self._annotation_size:
+        if config.attention == "luong_dot" and config.bidirectional:
             raise pipelines.InputError(
-                f"--config.attention=luong_dot wants a decoder as wide as the annotations, {self._annotation_size}; "
+                "--config.attention=luong_dot wants annotations as wide as the decoder: --config.bidirectional=false; "
                 "luong_general takes any"
             )
+        if config.bridge == "copied" and (
+            config.bidirectional or config.layers != config.decoder_layers
+        ):
+            raise pipelines.InputError(
+                "--config.bridge=copied wants states of the same shape on both sides: --config.bidirectional=false, "
+                "and as many layers as decoder_layers"
+            )
+        if config.bridge == "zero" and config.attention == "none":
+            raise pipelines.InputError(
+                "--config.bridge=zero with --config.attention=none: the decoder would never see the source"
+            )
         self.features: PairFeatures | None = None
-
-    @property
-    def _annotation_size(self) -> int:
-        return self.config.units * (2 if self.config.bidirectional else 1)
 
     @property
     def metric(self) -> str:
@@ -88,7 +96,7 @@ class Translation(Task):
             pipelines.write_table(files[name], records)
         return files
 
-    def read(self, files, counts=None, answers=True, on_error="raise"):
+    def read(self, files, counts=None, answers=True, on_error="raise", form=""):
         return pipelines.read_parallel(
             files,
             delimiter=self.config.data.delimiter or None,
@@ -96,6 +104,7 @@ class Translation(Task):
             counts=counts,
             targets=answers,
             on_error=on_error,
+            form=form,
         )
 
     def fit(self, records):
@@ -251,27 +260,24 @@ class Translation(Task):
     # Answers
 
     def read_input(self, file, counts=None):
-        if self.config.search.forced:
-            # No pair is left out: as many scores as pairs, that of an empty target among them.
-            pairs = self.read(file, counts, answers=False, on_error="yield")
-            return map(_with_target, pairs)
-        kind = format_of(file, self.input_column, self.config.data.delimiter)
-        options = {"max_bytes": self.config.max_bytes, "counts": counts, "on_error": "yield"}
-        if kind == "lines":
-            return pipelines.read_lines(file, "source", allow_empty=True, **options)
-        if pipelines.is_table(file):
-            return self.read(file, counts, answers=False, on_error="yield")
-        return pipelines.read_table(
-            file,
-            {"source": "source", "target": "target"},
-            delimiter=self.config.data.delimiter or None,
-            optional=("target",),
-            json_lines=kind == "jsonl",
-            **options,
-        )
+        form = self._form(file)
+        form = form if form in ("table", "jsonl") else ""
+        # No pair is left out: as many answers as pairs, that of an empty source or target among them.
+        records = self.read(file, counts, answers=False, on_error="yield", form=form)
+        return map(_with_target, records) if self.config.search.forced else records
+
+    def _form(self, file: str) -> str:
+        if pipelines.two_sides(file):
+            return "pairs"
+        return format_of(file, self.input_column, self.config.data.delimiter)
 
     def rewriting(self, source):
-        if format_of(source, self.input_column, self.config.data.delimiter) != "lines":
+        form, delimiter = self._form(source), self.config.data.delimiter
+        if form == "table" and all(
+            pipelines.has_no_header(file, delimiter) for file in pipelines.expand(source)
+        ):
+            form = "columns"
+        if form in ("table", "jsonl"):
             return None
 
         def lines(answered, output):
@@ -279,8 +285,11 @@ class Translation(Task):
             with contextlib.ExitStack() as stack:
                 if isinstance(output, str):
                     output = stack.enter_context(pipelines.atomic_write(output, binary=True))
-                for _, answer in answered:
+                for record, answer in answered:
                     text = " ".join(answer.get("translation", "").split("\n"))
+                    if form == "columns":
+                        source = "" if "error" in answer else record["source"]
+                        text = source + (pipelines.checked_delimiter(delimiter) or "\t") + text
                     output.write(f"{text}\n".encode())
 
         return lines
@@ -397,7 +406,7 @@ class TranslationServer(Server):
         return parts
 
     def _result(self, text, tokens, scores, looked=None) -> dict[str, tf.Tensor]:
-        blank = tf.strings.regex_full_match(text, r"\s*")
+        blank = _blank(text)
         return {
             "output": tf.where(blank, "", self._text(text, tokens, looked)),
             "score": tf.where(blank, 0.0, scores),
@@ -422,34 +431,43 @@ class TranslationServer(Server):
         batch = tf.shape(text)[0]
         flat = tf.reshape(found.tokens, [batch * self.n_best, -1])
         outputs = tf.reshape(self.features.target.decode(flat), [batch, self.n_best])
-        blank = tf.strings.regex_full_match(text, r"\s*")[:, None]
+        blank = _blank(text)[:, None]
         result = self._result(text, *self._parts(found))
         outputs = tf.concat([result["output"][:, None], outputs[:, 1:]], axis=1)
         return {
             **result,
             "outputs": tf.where(blank, "", outputs),
             "scores": tf.where(blank, 0.0, found.scores),
-            **self._aligned(ids, found),
+            **self._aligned(text, ids, found),
         }
 
-    def _aligned(self, ids: tf.Tensor, found: models.Found) -> dict[str, tf.Tensor]:
-        """The tokens of both sides with their ends, for an end looks somewhere as well, and the attention."""
+    def _aligned(
+        self, text: tf.Tensor, ids: tf.Tensor, found: models.Found
+    ) -> dict[str, tf.Tensor]:
+        """The tokens of both sides with their ends, for an end looks somewhere as well, and the attention.
+
+        A blank text has none.
+        """
         width = tf.reduce_max(tf.pad(found.lengths[:, 0], [[0, 1]])) + 1
         ended = tf.one_hot(found.lengths[:, 0], width, dtype=tf.int32) * pipelines.END
         tokens = tf.pad(found.tokens[:, 0], [[0, 0], [0, 1]])[:, :width] + ended
+        real = ~_blank(text)[:, None]
         result = {
-            "source_tokens": _strings(self.features.source, ids),
-            "target_tokens": _strings(self.features.target, tokens),
+            "source_tokens": _strings(self.features.source, tf.where(real, ids, 0)),
+            "target_tokens": _strings(self.features.target, tf.where(real, tokens, 0)),
         }
         if self.attends:
-            result["alignment"] = found.alignments[:, 0, :width]
+            alignment = found.alignments[:, 0, :width]
+            result["alignment"] = tf.where(real[:, :, None], alignment, 0.0)
         return result
 
     def _forced(self, text: tf.Tensor, target: tf.Tensor) -> dict[str, tf.Tensor]:
         ids = self.features.read(text)
         tokens = self.features.encode(target, "target").to_tensor(pipelines.PADDING)
+        # An empty target is the end alone, not the unknown token that stands for an empty source.
+        tokens *= tf.cast(~_blank(target), tokens.dtype)[:, None]
         found = self.follow(ids, tokens)
-        return {"score": found.scores[:, 0], **self._aligned(ids, found)}
+        return {"score": found.scores[:, 0], **self._aligned(text, ids, found)}
 
     def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         run = tf.function(
@@ -521,6 +539,7 @@ class TranslationServer(Server):
             answer["n_best"] = [
                 {"translation": text.decode("utf-8"), "score": float(score)}
                 for text, score in pairs
+                if score > LOWEST  # there may be fewer
             ]
         if self.alignments:
             answer |= _aligned(result, row)
@@ -546,6 +565,10 @@ def _with_target(
     if isinstance(record, pipelines.InputError) or "target" in record:
         return record
     return record.error("no target; search.forced=true scores the target of each pair")
+
+
+def _blank(text: tf.Tensor) -> tf.Tensor:
+    return tf.strings.regex_full_match(text, r"\s*")
 
 
 def _strings(tokenizer: pipelines.Tokenizer, ids: tf.Tensor) -> tf.Tensor:

@@ -277,6 +277,16 @@ def test_settings_that_cannot_be():
     decoder = Table(3)
     with pytest.raises(ValueError, match="n_best"):
         search.beam_search(decoder, tf.constant([0]), 2, beam=2, n_best=3)
+    for wrong in ({"temperature": 0.0}, {"top_p": 0.0}, {"top_k": -1}):
+        with pytest.raises(ValueError, match="must be above 0"):
+            search.sample(decoder, tf.constant([0]), 2, seed=1, **wrong)
+
+
+def test_a_hot_draw_takes_no_padding():
+    drawn = search.sample(Table(6), tf.zeros([300], tf.int32), 5, seed=1, temperature=1e9).tokens
+    for row in drawn.numpy()[:, 0].tolist():
+        tokens = row[: row.index(0)] if 0 in row else row
+        assert START not in tokens and not any(row[len(tokens) :])
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -77,6 +77,12 @@ def test_quotes_without_a_header_are_text(tmp_path):
     assert pairs(file) == [('"Ja"', '"Yes"'), ('"', "x")]
 
 
+def test_a_header_with_one_wrong_name_is_no_pair(tmp_path):
+    file = written(tmp_path, "a.tsv", "source\tfoo\na\tb\n")
+    with pytest.raises(InputError, match="no column 'target'"):
+        pairs(file)
+
+
 @pytest.mark.parametrize("longer", ["source", "target"])
 def test_files_of_different_length(tmp_path, longer):
     # Bad lines after the end of the other file are lines nevertheless.

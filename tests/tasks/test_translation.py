@@ -1,5 +1,6 @@
 """Translation through the commands: a small task learnt, asked, exported."""
 
+import io
 import json
 
 import numpy as np
@@ -124,6 +125,77 @@ def test_a_pair_without_its_target_is_answered_by_an_error(workdir, tmp_path, ca
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert first["translation"] == "one"
     assert second["error"].startswith("no target")
+
+
+@pytest.mark.parametrize(
+    "keys, message",
+    [
+        (["bridge=copied"], "--config.bidirectional=false"),
+        (["bridge=copied", "bidirectional=false", "decoder_layers=2"], "as decoder_layers"),
+        (["bridge=zero", "attention=none"], "would never see the source"),
+        (["attention=luong_dot"], "--config.bidirectional=false"),
+        (["coverage=true", "attention=luong_general"], "goes with --config.attention"),
+        (["search.length_penalty=nan"], "it must be a finite number"),
+        (["search.max_length=100000000"], "it must be at most"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_in_one_line(keys, message, tmp_path, capsys):
+    command = ["train", "--task=translation", f"--workdir={tmp_path / 'w'}"]
+    assert app.main([*command, *(f"--config.{key}" for key in keys)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+def test_pairs_are_scored_from_standard_input(workdir, capsys, monkeypatch):
+    text = '{"source": "eins", "target": "one"}\n{"source": ["eins"], "target": "one"}\n'
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(text.encode()))))
+    assert app.main(["predict", f"--workdir={workdir}", "--config.search.forced=true"]) == 1
+    good, bad = map(json.loads, capsys.readouterr().out.splitlines())
+    assert good["score"] < 0 and good["translation"] == "one"
+    assert "is a list" in bad["error"]
+
+
+def test_rows_keep_their_places_in_the_format_of_the_input(workdir, tmp_path, capsys):
+    given = {
+        "with_header.tsv": ("source\ttarget\neins\nzwei\t\n", "source\ttarget\n\t\nzwei\ttwo\n"),
+        "without.tsv": ("eins\told\ndrei vier\told\n", "eins\tone\ndrei vier\tthree four\n"),
+        "texts.jsonl": (
+            '{"source": ["eins"]}\n{"source": "zwei"}\n',
+            None,
+        ),
+    }
+    for name, (text, expected) in given.items():
+        (tmp_path / name).write_text(text)
+        command = ["predict", f"--workdir={workdir}", f"--input={tmp_path / name}"]
+        app.main([*command, "--output_format=same"])
+        out = capsys.readouterr().out
+        assert expected is None or out == expected
+    bad, good = map(json.loads, out.splitlines())
+    assert bad["line"] == 1 and good["target"] == "two"
+
+
+def test_two_files_of_lines_are_an_input_too(workdir, tmp_path, capsys):
+    (tmp_path / "a.de").write_text("eins\nzwei\n")
+    (tmp_path / "a.en").write_text("one\n\n")
+    files = f"{tmp_path / 'a.de'},{tmp_path / 'a.en'}"
+    app.main(["predict", f"--workdir={workdir}", f"--input={files}", "--output_format=same"])
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+def test_a_blank_text_looks_at_nothing(workdir, tmp_path, capsys):
+    (answer,) = answers(workdir, tmp_path, capsys, " \n", "--config.search.alignments=true")
+    answer = json.loads(answer)
+    assert answer["translation"] == "" and answer["target_tokens"] == []
+
+
+def test_no_example_is_left(tmp_path, capsys):
+    (tmp_path / "a.de").write_text("eins " * 9 + "\n")
+    (tmp_path / "a.en").write_text("one " * 9 + "\n")
+    files = f"{tmp_path / 'a.de'},{tmp_path / 'a.en'}"
+    command = ["train", "--task=translation", f"--train_data={files}", f"--dev_data={files}"]
+    command += [f"--workdir={tmp_path / 'w'}", "--config.tokenizer=words", "--config.max_length=3"]
+    assert app.main(command) == 1
+    assert "no example is left: 1 longer than 3 tokens, left out" in capsys.readouterr().err
 
 
 def test_an_unknown_word_is_copied(workdir, tmp_path, capsys):
