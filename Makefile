@@ -12,7 +12,7 @@ help:
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make format     let ruff mend what it can"
 	@echo "make notebooks  write each .ipynb from its .py and run it"
-	@echo "make bench      training and translating against stock Keras (and PyTorch where it is installed)"
+	@echo "make bench      training, tagging, translating against stock Keras (and PyTorch where it is installed)"
 	@echo "make clean      remove .venv and everything generated"
 
 demo: .venv/.run
@@ -39,7 +39,7 @@ notebooks: .venv/.test
 	done
 
 bench: .venv/.run
-	@for race in training_step translation; do .venv/bin/python -m benchmarks.$$race || exit 1; done
+	@for race in training_step tagging translation; do .venv/bin/python -m benchmarks.$$race || exit 1; done
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

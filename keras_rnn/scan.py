@@ -542,8 +542,11 @@ def product(
     operand: tf.Tensor, variable: Any, columns: slice | None = None, rows: slice | None = None
 ) -> tf.Tensor:
     """The plain `dot`: operand times a weight, or times a block of its columns and rows."""
-    # Outside of a layer's call nothing else casts the weight.
-    value = keras.ops.cast(variable, operand.dtype)
+    value = keras.ops.convert_to_tensor(variable)
+    if tf.as_dtype(
+        operand.dtype
+    ).is_floating:  # outside of a layer's call nothing else casts the weight
+        value = tf.cast(value, operand.dtype)
     return keras.ops.matmul(operand, _block(value, columns, rows))
 
 
