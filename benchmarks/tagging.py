@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-import keras_rnn
+import keras_rnn  # noqa: F401  First: it imports TensorFlow without its notices.
 from benchmarks.racing import fastest, has_torch
 
 # isort: split
@@ -36,7 +36,7 @@ def sentences(generator: np.random.Generator, tags: int, time: int):
     return ids, generator.integers(0, tags, size=[BATCH, time], dtype=np.int32)
 
 
-def tagger(tags: int, crf: bool) -> keras_rnn.Tagger:
+def tagger(tags: int, crf: bool) -> models.Tagger:
     stack = {"units": UNITS, "cell": "lstm", "bidirectional": True}
     encoder = {"vocabulary_size": VOCABULARY, "embedding_dim": DIM, "stack": stack}
     return models.Tagger(tags, encoder, crf=crf)
