@@ -178,7 +178,6 @@ def test_atomic_directory_comes_back_when_the_rename_fails(tmp_path, monkeypatch
     assert listing(tmp_path) == ["folder"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
 def test_a_store_on_a_disk_that_fills_up(tmp_path):
     """A real limit on what may be written, in a process of its own."""
     code = """
