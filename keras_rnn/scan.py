@@ -62,7 +62,7 @@ def scan(
     step: Step,
     projected: Any,
     states: Sequence[tf.Tensor],
-    weights: Sequence[tuple[keras.Variable, tf.Tensor]] = (),
+    weights: Sequence[tuple[keras.Variable | tf.Tensor, tf.Tensor]] = (),
     *,
     mask: tf.Tensor | None = None,
     memory: Any = None,
@@ -76,7 +76,8 @@ def scan(
         projected: nest of tensors [time, batch, ...]; each step sees its slice.
         states: the states before the first step, each [batch, ...].
         weights: the variables that `step` may read, each with the tensor to read in its place (its value in the dtype
-            of computation). Those that are not trainable cost no gradient work.
+            of computation). Those that are not trainable cost no gradient work. A plain tensor may stand for a
+            variable: `dot` knows it by identity.
         mask: bool[time, batch]; a step with False carries the states.
         memory: nest of tensors [batch, ...] that every step sees, or None.
         operand_mask: [batch, units], constant over the sequence; multiplies every operand of that width before its
@@ -435,7 +436,7 @@ class _Loop:
         trainable = {
             k: value
             for k, (variable, value) in enumerate(zip(self.variables, given.weights))
-            if variable.trainable
+            if _is_trained(variable)
         }
         # Each leaf by itself: a tensor that stands twice in the memory would get the whole gradient in both places.
         given = dataclasses.replace(given, memory=tf.nest.map_structure(_itself, given.memory))
@@ -466,7 +467,7 @@ class _Loop:
             if leaf is not None:
                 back.stacked["projected", k] = leaf
         for k, entry in enumerate(dot.products):
-            if entry.cotangent is not None and entry.variable.trainable:
+            if entry.cotangent is not None and _is_trained(entry.variable):
                 back.stacked["cotangent", k] = entry.cotangent
                 kept_state = [i for i, state in enumerate(states) if state is entry.operand]
                 if kept_state:
@@ -647,6 +648,10 @@ def _array(element: tf.Tensor, time: int | tf.Tensor, extra: int = 0) -> tf.Tens
 
 def _itself(leaf: tf.Tensor | None) -> tf.Tensor | None:
     return None if leaf is None else tf.identity(leaf)
+
+
+def _is_trained(variable: keras.Variable | tf.Tensor) -> bool:
+    return getattr(variable, "trainable", True)
 
 
 def _is_float(leaf: Any) -> bool:

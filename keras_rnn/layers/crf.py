@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,8 @@ from keras_rnn.scan import scan
 
 # Score of what is forbidden: far below any real score, and finite, so that no difference of two of them is NaN.
 FORBIDDEN = -1e9
+# From here on differences between transitions are too wide for sums of their exponentials in float32.
+WIDE = 60.0
 
 
 def crf_log_likelihood(
@@ -158,42 +160,74 @@ class _Chain:
         partition = tf.reduce_logsumexp(last + self.end, axis=1)
         return tf.where(self.real, partition, 0.0)
 
-    def forward(self, emissions: tf.Tensor, k: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+    def forward(self, emissions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """α of every position, [batch, time, tags], and of the last real one, [batch, tags].
 
-        With `k`, the scores of the k best sequences up to a position that end in a tag, in the place of the sum over
-        all of them: [batch, time, k, tags] and [batch, k, tags].
+        The sum over the tags before is a product of matrices: e^(α - the row's largest α) times e^(transition - the
+        column's largest). No sum is less than the smallest entry of the second, for the first holds a 1; so nothing
+        is lost unless a column ranges widely, as forbidden transitions do. Then the sum is taken in log space.
         """
+        largest = tf.reduce_max(self.transitions, axis=0)
+        factors = tf.exp(self.transitions - largest)
+
+        def by_product(before, dot, largest):
+            top = tf.stop_gradient(tf.reduce_max(before, axis=1, keepdims=True))
+            return tf.math.log(dot(tf.exp(before - top), factors)) + top + largest
+
+        def in_log_space(before, dot, transitions):
+            return tf.reduce_logsumexp(before[:, :, None] + transitions, axis=1)
+
+        return tf.cond(
+            tf.reduce_all(tf.reduce_min(self.transitions, axis=0) > largest - WIDE),
+            lambda: self.run(by_product, emissions, self.start, largest, [(factors, factors)]),
+            lambda: self.run(in_log_space, emissions, self.start, self.transitions),
+        )
+
+    def forward_best(self, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The scores of the k best sequences up to a position that end in a tag, [batch, time, k, tags].
+
+        And those up to the last real position, [batch, k, tags].
+        """
+
+        def largest(before, dot, transitions):
+            return _largest(before[:, :, :, None] + transitions, k)
+
         # The first real position has one sequence for each tag.
-        first = self.start if k is None else tf.pad(self.start[None], [[0, k - 1], [0, 0]])
-        if k is not None:
-            first = tf.where(tf.range(k)[:, None] == 0, first, FORBIDDEN)
+        first = tf.where(tf.range(k)[:, None] == 0, self.start, FORBIDDEN)
+        return self.run(largest, self.emissions[:, :, None, :], first, self.transitions)
+
+    def run(
+        self,
+        onward: Callable[..., tf.Tensor],
+        emissions: tf.Tensor,
+        first: tf.Tensor,
+        memory: tf.Tensor,
+        weights: Sequence[tuple[tf.Tensor, tf.Tensor]] = (),
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores of every position and of the last real one: `first` at the first real one, then `onward`."""
 
         def step(emission, states, dot, memory):
             before, begun = states
-            transitions, first = memory
-            if k is None:
-                after = tf.reduce_logsumexp(before[:, :, None] + transitions, axis=1)
-            else:
-                emission = emission[:, None, :]
-                begun = begun[:, :, None]
-                after = _largest(before[:, :, :, None] + transitions, k)
-            return [tf.where(begun > 0, after, first) + emission, tf.ones_like(states[1])], {}
+            memory, first = memory
+            after = tf.where(begun > 0, onward(before, dot, memory), first)
+            return [after + emission, tf.ones_like(begun)], {}
 
-        shape = [self.batch, self.tags] if k is None else [self.batch, k, self.tags]
+        zeros = tf.zeros(tf.concat([[self.batch], tf.shape(first)], axis=0))
+        begun = tf.zeros([self.batch] + [1] * first.shape.rank)
+        order = [1, 0, *range(2, first.shape.rank + 2)]
         scanned = scan(
             step,
-            tf.transpose(emissions, [1, 0, 2]),
-            [tf.zeros(shape), tf.zeros([self.batch, 1])],
+            tf.transpose(emissions, order),
+            [tf.ensure_shape(zeros, [None, *first.shape]), begun],
+            weights,
             mask=tf.transpose(self.mask),
-            memory=(self.transitions, first),
+            memory=(memory, first),
         )
-        order = [1, 0, *range(2, len(shape) + 1)]
         return tf.transpose(scanned.outputs, order), scanned.states[0]
 
     def best(self, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best sequences [batch, k, time] and their scores [batch, k]."""
-        scores, last = self.forward(self.emissions, k)
+        scores, last = self.forward_best(k)
         # An entry is a rank and a tag: rank · tags + tag.
         best, entry = tf.math.top_k(tf.reshape(last + self.end, [self.batch, k * self.tags]), k)
         scores = tf.reshape(scores, [self.batch, self.time, k * self.tags])

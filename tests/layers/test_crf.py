@@ -102,6 +102,20 @@ def test_likelihood_and_gradient_in_every_mask(observed, compiled):
         np.testing.assert_allclose(gradient, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("spread", [59.0, 61.0, 1000.0, 1e6])
+@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "XLA"])
+def test_transitions_that_lie_far_apart(spread, compiled):
+    """On both sides of where sums of exponentials give way to log space: the best ways have hardly a competitor."""
+    arrays = chain(seed=4)
+    arrays[1] = np.array([[0, -1, -0.5], [-1, -0.5, 0], [-0.3, -0.7, -0.9]], "float32") * spread
+    tags = np.random.default_rng(1).integers(TAGS, size=MASKS.shape)
+    value, gradients = value_and_gradients(tags, arrays, MASKS, compiled)
+    expected, expected_gradients = reference(arrays, MASKS, tags)
+    np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-4)
+    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient, wanted, atol=1e-4 if spread < 100 else 1e-2)
+
+
 def test_all_tags_permitted_is_certain_and_one_permitted_is_observed():
     arrays = chain()
     tags = np.random.default_rng(1).integers(TAGS, size=MASKS.shape)
