@@ -125,7 +125,8 @@ class TextEncoder(keras.layers.Layer):
             size of the vector of each.
 
     Call arguments: `features`, a dict with `ids` int32 [batch, time] and, where they are wanted, `characters` int32
-    [batch, time, word_length], `vector_ids` int32 [batch, time], `attributes` int32 [batch, time, attributes];
+    [batch, time, word_length], `vector_ids` int32 [batch, time], `attributes` int32 [batch, time, attributes]; to read
+    each word's characters once, `characters` [words, word_length] and `words` int32 [batch, time], which is where;
     `real` bool [batch, time], from the ids where it is not given; `training`.
 
     Returns: states [batch, time, features] and the mask; with `return_state` also the last states of each layer.
@@ -243,7 +244,10 @@ class TextEncoder(keras.layers.Layer):
         """All that stands for each token, side by side: [batch, time, width]."""
         parts = [self.embedding(ids)]
         if self.characters is not None:
-            parts.append(self.characters(features["characters"], training=training))
+            vectors = self.characters(features["characters"], training=training)
+            if "words" in features:
+                vectors = ops.take(vectors, features["words"], axis=0)
+            parts.append(vectors)
         if self.vectors is not None:
             parts.append(self.vectors(features["vector_ids"]))
         if self.attributes is not None:

@@ -548,7 +548,7 @@ class TaggingServer(Server):
     def _run(self, tokens: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Emissions [batch, time, tags] and the mask; time is at least 1."""
         length = tf.maximum(tf.reduce_max(tf.concat([tokens.row_lengths(), [1]], 0)), 1)
-        features = self.features.pad(self.features.encode(tokens), length)
+        features = self.features.pad(self.features.encode_once(tokens), length)
         return self.emissions(features), features["ids"] != 0
 
     def _names(self, numbers: tf.RaggedTensor) -> tf.RaggedTensor:

@@ -149,6 +149,23 @@ class TokenFeatures(tf.Module):
             features["vector_ids"] = tf.where(ids == pipelines.UNKNOWN, lowered, ids)
         return {name: tokens.with_flat_values(value) for name, value in features.items()}
 
+    def encode_once(self, tokens: tf.RaggedTensor) -> dict[str, tf.RaggedTensor | tf.Tensor]:
+        """As `encode`, but each different token is looked at once, and so are its characters by the model.
+
+        `characters` int32 [different tokens + 1, word_length] then stand for themselves, the first for padding, and
+        `words` [batch, (time)] says which is where.
+        """
+        different, which = tf.unique(tokens.flat_values)
+        of_each = self.encode(tf.RaggedTensor.from_row_lengths(different, [tf.size(different)]))
+        features = {}
+        for name, ragged in of_each.items():
+            if name == "characters":
+                features[name] = tf.pad(ragged.flat_values, [[1, 0], [0, 0]])
+                features["words"] = tokens.with_flat_values(which + 1)
+            else:
+                features[name] = tokens.with_flat_values(tf.gather(ragged.flat_values, which))
+        return features
+
     def _characters(self, flat: tf.Tensor) -> tf.Tensor:
         """string [tokens] -> int32 [tokens, word_length]."""
         length = tf.strings.length(flat, unit="UTF8_CHAR")
@@ -170,11 +187,16 @@ class TokenFeatures(tf.Module):
         return self.alphabet.encode_tokens(split).to_tensor(shape=[None, self.word_length])
 
     def pad(
-        self, features: dict[str, tf.RaggedTensor], length: int | tf.Tensor | None = None
+        self,
+        features: dict[str, tf.RaggedTensor | tf.Tensor],
+        length: int | tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """Dense features, filled up with 0: `ids` [batch, length], length from the longest if None."""
         dense = {}
         for name, ragged in features.items():
+            if not isinstance(ragged, tf.RaggedTensor):
+                dense[name] = ragged
+                continue
             inner = ragged.flat_values.shape[1:]
             if tf.is_tensor(length):
                 shape = tf.stack([-1, tf.cast(length, tf.int64), *inner])
