@@ -87,8 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(arguments)
     except UsageError as error:
         return _fail(error)
-    except KeyboardInterrupt:
-        print("keras-rnn: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(f"keras-rnn: {interruption or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader went away (`| head`); what Python still wants to flush has nowhere to go.

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # Ink for the HTML: a blue that stays readable under black letters at full weight.
 INK = "66, 146, 198"
 
+# Examples whose gates a training shows: drawing takes a while.
+GATES_SHOWN = 2
+
 
 def draw_gates(gates: Mapping[str, Any], words: Sequence[str], title: str = "") -> Figure:
     """Draws each gate as a heat map: words from left to right, units from top to bottom.
@@ -62,6 +65,25 @@ def draw_gates(gates: Mapping[str, Any], words: Sequence[str], title: str = "") 
         _label_columns(axis, words if axis is axes[-1] else [""] * len(words))
         figure.colorbar(image, ax=axis, pad=0.01)
     return figure
+
+
+def gates_pictures(
+    gates: Mapping[str, Any], sentences: Sequence[Sequence[str]], words: int = 40
+) -> dict[str, np.ndarray]:
+    """Images of the gates over some sentences, over their first words: `gates/0` and so on.
+
+    Arguments:
+        gates: name -> values [sentences, time, units].
+        sentences: the words of each.
+        words: most of them to draw.
+    """
+    shown = {}
+    for number, sentence in enumerate(sentences):
+        if len(sentence):
+            values = {name: np.asarray(gate[number], "float32") for name, gate in gates.items()}
+            figure = draw_gates(values, sentence[:words])
+            shown[f"gates/{number}"] = to_pixels(figure)[None]
+    return shown
 
 
 def draw_attention(weights: Any, words: Sequence[str], title: str = "") -> Figure:

@@ -3,14 +3,21 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorboard.plugins.hparams import api as hparams
 
+import pipelines
+from keras_rnn.events import drop_later
 from keras_rnn.trainer import Trainer
+
+# Values of a weight that its histogram counts, and words that the projector gets.
+HISTOGRAM_SAMPLE = 50_000
+PROJECTED_WORDS = 10_000
 
 
 def log(line: str) -> None:
@@ -75,14 +82,17 @@ class Bar(Lines):
         log(self.line(epoch, logs))
 
 
-class Scalars(keras.callbacks.Callback):
-    """Losses, metrics, learning rate and throughput for TensorBoard, and pictures of fixed dev examples."""
+class Board(keras.callbacks.Callback):
+    """What TensorBoard shows: losses, metrics, learning rate and throughput, the spread of weights and gradients, and
+    pictures of fixed dev examples.
+    """
 
     def __init__(self, trainer: Trainer, server_of: Callable[[], Any]):
         super().__init__()
         self.trainer = trainer
         self.server_of = server_of
         folder = trainer.workdir.tensorboard
+        drop_later(folder, trainer.state.step)
         self.writers = {
             name: tf.summary.create_file_writer(os.path.join(folder, name))
             for name in ("train", "dev")
@@ -99,6 +109,8 @@ class Scalars(keras.callbacks.Callback):
             _scalar("running/gradient_norm", logs["gradient_norm"])
             rate = float(self.trainer.optimizer.learning_rate)
             tf.summary.scalar("running/learning_rate", rate)
+        # A checkpoint may follow, and whoever goes on from it does not show this again.
+        self.writers["train"].flush()
 
     def on_epoch_end(self, epoch, logs=None):
         step = self.trainer.state.step
@@ -107,6 +119,7 @@ class Scalars(keras.callbacks.Callback):
                 if not name.startswith("dev_"):
                     _scalar(name, value)
             tf.summary.scalar("padding_share", self.trainer.train_batches.padding_share)
+            self._histograms()
         with self.writers["dev"].as_default(step):
             for name, value in logs.items():
                 if name.startswith("dev_"):
@@ -114,6 +127,15 @@ class Scalars(keras.callbacks.Callback):
             self._pictures()
         for writer in self.writers.values():
             writer.flush()
+
+    def _histograms(self):
+        trainer = self.trainer
+        for number, variable in enumerate(trainer.model.trainable_variables):
+            # Without the model's own name, which counts the models of a process.
+            name = variable.path.partition("/")[2]
+            tf.summary.histogram(f"weights/{name}", _sample(variable.value))
+            if trainer.gradients:
+                tf.summary.histogram(f"gradients/{name}", _sample(trainer.gradients[number]))
 
     def _pictures(self):
         trainer = self.trainer
@@ -130,6 +152,51 @@ class Scalars(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         for writer in self.writers.values():
             writer.close()
+
+
+def _sample(values: tf.Tensor) -> tf.Tensor:
+    """So many of the values, evenly spread, that counting them takes no time."""
+    flat = tf.reshape(values, [-1])
+    return flat[:: max(1, flat.shape[0] // HISTOGRAM_SAMPLE)]
+
+
+def show_result(
+    folder: str, config: Mapping[str, Any], scores: Mapping[str, Any], step: int
+) -> None:
+    """The settings of a finished run with its scores, for TensorBoard's page that compares runs."""
+    for name in os.listdir(folder):
+        if ".tfevents." in name:  # of an earlier end
+            os.remove(os.path.join(folder, name))
+    writer = tf.summary.create_file_writer(folder)
+    with writer.as_default(step):
+        hparams.hparams(dict(config), trial_id=os.path.realpath(folder))
+        for name, score in scores.items():
+            if isinstance(score, float):
+                _scalar(f"best/{name}", score)
+    writer.close()
+
+
+def show_words(folder: str, vectors: tf.Tensor, words: Sequence[str]) -> None:
+    """The vectors of words for TensorBoard's projector."""
+    count = min(len(words), PROJECTED_WORDS)
+    for name in os.listdir(folder):
+        if name.startswith("words."):
+            os.remove(os.path.join(folder, name))
+    tf.train.Checkpoint(words=tf.Variable(vectors[:count])).write(
+        os.path.join(folder, "words.ckpt")
+    )
+    with pipelines.atomic_write(os.path.join(folder, "words.tsv")) as file:
+        # A line each; the reader has no way to write one that is empty.
+        for word in words[:count]:
+            file.write((" ".join(word.split()) or repr(word)) + "\n")
+    with pipelines.atomic_write(os.path.join(folder, "projector_config.pbtxt")) as file:
+        file.write(
+            'model_checkpoint_path: "words.ckpt"\n'
+            "embeddings {\n"
+            '  tensor_name: "words/.ATTRIBUTES/VARIABLE_VALUE"\n'
+            '  metadata_path: "words.tsv"\n'
+            "}\n"
+        )
 
 
 def _scalar(name: str, value: Any) -> None:

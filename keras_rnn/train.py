@@ -1,5 +1,6 @@
 """Training: the command, from files to a trained workdir."""
 
+import os
 import platform
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ import pipelines
 from keras_rnn import configs
 from keras_rnn.examples import Data, prepare_data
 from keras_rnn.programs import Programs, device_name
-from keras_rnn.reports import Bar, Lines, Scalars, log
+from keras_rnn.reports import Bar, Board, Lines, log, show_result, show_words
 from keras_rnn.run import import_modules, load_weights
 from keras_rnn.tasks import Task, make_task
 from keras_rnn.trainer import State, Trainer
@@ -115,7 +116,7 @@ def _train(
     resumed = trainer.restore()
     # From here on this is a run: until now anything could still be wrong with what was given.
     folder.write(facts, "config.json")
-    if resumed and changed:
+    if resumed and {*changed} - {"checkpoint_seconds"}:
         # Whoever changed epochs or the learning rate wants to see what comes of it.
         trainer.state.judged_without_better = 0
     _announce(trainer, note, resumed)
@@ -127,7 +128,7 @@ def _train(
         return server[0]
 
     shown = Bar if sys.stdout.isatty() else Lines
-    reason = trainer.run([shown(trainer), Scalars(trainer, server_of)])
+    reason = trainer.run([shown(trainer), Board(trainer, server_of)])
     return _conclude(trainer, reason)
 
 
@@ -158,6 +159,7 @@ def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
 
 def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
     task, folder, state, programs = trainer.task, trainer.workdir, trainer.state, trainer.programs
+    config = task.config
     best = folder.checkpoint("best")
     if not best:
         # epochs=0: the model as it was initialised.
@@ -184,6 +186,9 @@ def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
     }
     metrics = {**judged, "training": facts}
     folder.write(metrics, "metrics.json")
+    os.makedirs(folder.tensorboard, exist_ok=True)
+    show_result(folder.tensorboard, configs.flatten(config), judged, state.step)
+    show_words(folder.tensorboard, *task.word_vectors(trainer.model))
     log(
         f"finished: {reason}; best dev {task.metric} {judged[task.metric]:.4f} "
         f"(epoch {state.best_epoch})"

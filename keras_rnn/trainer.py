@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn.examples import Data
+from keras_rnn.interruption import Interrupted, Interruption
 from keras_rnn.optimizer import make_optimizer
 from keras_rnn.programs import Programs
 from keras_rnn.tasks import Task
@@ -32,7 +33,9 @@ class State:
     best: float | None = None
     best_epoch: int = 0
     best_step: int = 0
+    judged_step: int = 0
     judged_without_better: int = 0
+    gradient_norm: float = 0.0
     seconds: float = 0.0
 
 
@@ -79,6 +82,10 @@ class Trainer:
         self.add_step = programs.compile(_sum, "the sum of gradients")
         self.apply_step = programs.compile(self._apply, "the update")
         self.forward = self._forward(last=False)
+        self.interruption = Interruption()
+        self.saved_at = time.monotonic()
+        # Those of the last step, to be shown.
+        self.gradients: list[tf.Tensor] = []
 
     # Compiled
 
@@ -146,27 +153,47 @@ class Trainer:
         strategy = self.programs.strategy
         if strategy.num_replicas_in_sync > 1:
             gradients, weight = strategy.reduce("SUM", (gradients, weight), axis=None)
+        self.gradients = gradients
         return losses, self.apply_step(gradients, weight)
 
     def run(self, callbacks: list[keras.callbacks.Callback]) -> str:
-        """Trains until an end is reached; says which."""
-        config, state = self.config, self.state
+        """Trains until an end is reached; says which.
+
+        Raises:
+            Interrupted: after Ctrl-C, with a checkpoint of the step that it came in.
+        """
         self.model.stop_training = False
         callbacks = keras.callbacks.CallbackList(
             callbacks,
             model=self.model,
-            epochs=config.epochs,
+            epochs=self.config.epochs,
             steps=self.batches_per_epoch,
             verbose=0,
         )
         callbacks.on_train_begin()
-        reason = self._reason()
+        with self.interruption:
+            try:
+                reason = self._run(callbacks)
+            except Interrupted:
+                self.save(better=False, finished="")
+                raise Interrupted(
+                    f"interrupted; the same command goes on from step {self.state.step}"
+                ) from None
+            finally:
+                callbacks.on_train_end()
+        return reason
+
+    def _run(self, callbacks) -> str:
+        state = self.state
+        reason = "" if self._is_unjudged() else self._reason()
         while not reason:
             start = time.perf_counter()
             callbacks.on_epoch_begin(state.epoch)
             logs, whole = self._epoch(callbacks)
             state.seconds += time.perf_counter() - start
+            self.interruption.check()
             judged = self.judge()
+            state.judged_step = state.step
             # Keras's list of callbacks takes plain numbers alone.
             scores = {name: value for name, value in judged.items() if isinstance(value, float)}
             logs.update({f"dev_{name}": value for name, value in scores.items()})
@@ -178,16 +205,23 @@ class Trainer:
                 state.judged_without_better = 0
             else:
                 state.judged_without_better += 1
+            for metric in self._metrics():
+                metric.reset_state()
             finished = state.epoch
             if whole:
                 state.epoch, state.batch = state.epoch + 1, 0
             reason = self._reason()
-            self.save(better, reason)
+            # What is shown comes first: what lies past the last checkpoint is shown again.
             callbacks.on_epoch_end(finished, logs)
+            self.save(better, reason)
             if self.model.stop_training and not reason:
                 reason = "a callback ended it"
-        callbacks.on_train_end()
+            if not reason and self.interruption.asked:
+                raise Interrupted
         return reason
+
+    def _metrics(self) -> list[keras.metrics.Metric]:
+        return [self.loss_metric, *self.metrics.values()]
 
     def _reason(self) -> str:
         config, state = self.config, self.state
@@ -200,44 +234,69 @@ class Trainer:
             return f"{config.patience} {times} brought no better dev {self.task.metric}"
         return ""
 
+    def _is_unjudged(self) -> bool:
+        """Whether an evaluation is to follow the last step and has not been: it may have been interrupted."""
+        config, state = self.config, self.state
+        if state.step == state.judged_step:
+            return False
+        return (
+            state.batch >= self.train_batches.num_batches(state.epoch)
+            or bool(config.max_steps)
+            and state.step >= config.max_steps
+            or bool(config.evaluate_every)
+            and state.step % config.evaluate_every == 0
+        )
+
     def _epoch(self, callbacks) -> tuple[dict[str, float], bool]:
         """Trains to the end of the epoch, the next evaluation or the last step; gives the logs since it began, and
         whether the epoch is whole.
         """
         config, state = self.config, self.state
-        for metric in (self.loss_metric, *self.metrics.values()):
-            metric.reset_state()
         self.tokens.assign(0)
         self.examples.assign(0)
         compiling = self.programs.seconds
         start = time.perf_counter()
         last = self.train_batches.num_batches(state.epoch)
         losses, logs = [], {}
-        batches = self.train_batches.epoch(state.epoch, start_batch=state.batch)
+        first = last if self._is_unjudged() else state.batch
+        batches = self.train_batches.epoch(state.epoch, start_batch=first)
         for group in pipelines.in_chunks(batches, config.accumulate):
             callbacks.on_train_batch_begin(state.batch)
             group_losses, norm = self.step(group)
             losses.append(group_losses)
             state.step += 1
             state.batch += len(group)
-            at_end = bool(config.max_steps) and state.step >= config.max_steps
-            if config.evaluate_every and state.step % config.evaluate_every == 0:
-                at_end = True
-            if len(losses) == LOOK_EVERY or state.batch == last or at_end:
+            at_end = self._is_unjudged() or self.interruption.asked
+            if len(losses) == LOOK_EVERY or at_end:
                 self._look(losses)
-                logs = {"loss": float(self.loss_metric.result())}
-                logs.update({n: float(metric.result()) for n, metric in self.metrics.items()})
-                logs["gradient_norm"] = float(norm)
+                state.gradient_norm = float(norm)
+                logs = self._running()
                 losses.clear()
             callbacks.on_train_batch_end(state.batch - 1, logs)
             if at_end or self.model.stop_training:
                 break
+            if not losses and self._is_due():
+                self.save(better=False, finished="")
+        logs.update(self._running())
         seconds = time.perf_counter() - start - (self.programs.seconds - compiling)
         self.totals += [int(self.examples), int(self.tokens), seconds]
         logs["learning_rate"] = float(self.optimizer.learning_rate)
         logs["examples_per_second"] = int(self.examples) / max(seconds, 1e-9)
         logs["tokens_per_second"] = int(self.tokens) / max(seconds, 1e-9)
         return logs, state.batch >= last
+
+    def _running(self) -> dict[str, float]:
+        """Loss and metrics of the training batches since the last evaluation, and the last gradients' norm."""
+        return {
+            "gradient_norm": self.state.gradient_norm,
+            "loss": float(self.loss_metric.result()),
+            **{name: float(metric.result()) for name, metric in self.metrics.items()},
+        }
+
+    def _is_due(self) -> bool:
+        """Whether it is time for a checkpoint between evaluations."""
+        seconds = self.config.checkpoint_seconds
+        return bool(seconds) and time.monotonic() - self.saved_at >= seconds
 
     def _look(self, losses: list[list[tf.Tensor]]) -> None:
         """Raises for a loss of the last steps that is no number."""
@@ -262,8 +321,13 @@ class Trainer:
 
     def judge(self) -> dict[str, Any]:
         """The evaluate object of dev, under the averaged weights where weights are averaged."""
+
+        def forward(batch):
+            self.interruption.check()
+            return self.forward(batch)
+
         with self.averaged():
-            return self.task.judge(self.forward, self.dev_batches)
+            return self.task.judge(forward, self.dev_batches)
 
     def throughput(self) -> dict[str, float]:
         """Examples and real tokens a second over this call's epochs, compilation left out."""
@@ -281,12 +345,13 @@ class Trainer:
     # Checkpoints
 
     def _all_variables(self) -> dict[str, Any]:
-        """Everything that training goes on from, by name: weights, random states, optimizer, averages."""
+        """Everything that training goes on from, by name: weights, random states, optimizer, averages, sums."""
         named = {}
         for group, variables in (
             ("model", self.model.variables),
             ("optimizer", self.optimizer.variables),
             ("average", self.averages),
+            ("metric", [v for metric in self._metrics() for v in metric.variables]),
         ):
             for number, variable in enumerate(variables):
                 # Keras numbers the layers of a process, so that no longer name is the same in the next.
@@ -311,6 +376,7 @@ class Trainer:
             index["best"] = name
         index["finished"] = finished
         self.workdir.write_index(index)
+        self.saved_at = time.monotonic()
 
     def restore(self) -> bool:
         """Goes back to the last checkpoint; False if there is none."""

@@ -37,8 +37,18 @@ ALLOWED = {
 ALLOWED |= {
     "examples": {"configs", "tasks", "workdir", "pipelines"},
     "optimizer": set(),
-    "trainer": {"examples", "optimizer", "programs", "tasks", "workdir", "pipelines"},
-    "reports": {"trainer"},
+    "events": set(),
+    "interruption": set(),
+    "trainer": {
+        "examples",
+        "interruption",
+        "optimizer",
+        "programs",
+        "tasks",
+        "workdir",
+        "pipelines",
+    },
+    "reports": {"events", "trainer", "pipelines"},
     "run": {"configs", "programs", "tasks", "workdir", "pipelines"},
 }
 COMMANDS = {"train", "evaluate", "predict", "export"}

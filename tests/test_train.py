@@ -74,7 +74,7 @@ def test_the_workdir_holds_what_others_rely_on(trained):
     assert config["task"] == "classification"
     assert config["config"]["units"] == 8 and config["config"]["data.text"] == "text"
     assert (trained / "vocabulary.txt").exists()
-    assert sorted(p.name for p in (trained / "tensorboard").iterdir()) == ["dev", "train"]
+    assert {"dev", "train"} <= {path.name for path in (trained / "tensorboard").iterdir()}
     # Only the last and the best checkpoint are kept.
     index = json.loads((trained / "checkpoints" / "index.json").read_text())
     kept = {path.name for path in (trained / "checkpoints").iterdir()}
@@ -99,10 +99,38 @@ def test_tensorboard_has_scalars_and_attention(trained):
         "f1_micro",
         "attention/0",
         "attention/1",
+        "gates/0",
+        "gates/1",
     }
+    spread = {tag for part, tag in found if part == "train" and "/" in tag}
+    for tag in ("weights/encoder/embedding/embeddings", "gradients/encoder/embedding/embeddings"):
+        assert tag in spread
+        buckets = tf.make_ndarray(found["train", tag][-1][1])
+        assert buckets.shape[1] == 3 and buckets[:, 2].sum() > 0
     text = tf.make_ndarray(found["dev", "attention/0"][-1][1]).item().decode()
     words = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:]
     assert words == small_data.rows(50, seed=1)[0]["text"].split()
+
+
+def test_tensorboard_has_the_words_and_the_settings_with_their_scores(trained):
+    folder = trained / "tensorboard"
+    words = (folder / "words.tsv").read_text().splitlines()
+    values = tf.train.load_variable(str(folder / "words.ckpt"), "words/.ATTRIBUTES/VARIABLE_VALUE")
+    assert (
+        len(words) == len(values)
+        and "words.ckpt" in (folder / "projector_config.pbtxt").read_text()
+    )
+    weights = weights_of(trained, "best")
+    (path,) = (p for p in folder.iterdir() if ".tfevents." in p.name)
+    tags = {
+        value.tag: value
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+    judged = Workdir(trained).read("metrics.json")
+    assert tf.make_ndarray(tags["best/accuracy"].tensor) == pytest.approx(judged["accuracy"])
+    assert "_hparams_/session_start_info" in tags
+    assert any(value.shape[0] == len(words) for value in weights.values() if value.ndim == 2)
 
 
 def test_start_and_end_lines(files, tmp_path, capsys):

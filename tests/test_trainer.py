@@ -6,6 +6,7 @@ import pytest
 
 from keras_rnn import configs
 from keras_rnn.examples import prepare_data
+from keras_rnn.interruption import Interrupted
 from keras_rnn.programs import Programs
 from keras_rnn.tasks import make_task
 from keras_rnn.trainer import Trainer
@@ -123,6 +124,55 @@ def test_dev_is_scored_every_so_many_steps(tmp_path):
     trainer.run([Note()])
     # At steps 2, 4 and 6, and at the end of each epoch.
     assert seen == [(0, 2, 4), (0, 3, 0), (1, 4, 2), (1, 6, 0)]
+
+
+def test_an_interrupted_run_ends_as_the_undisturbed_one(tmp_path):
+    """Ctrl-C in every step and in every evaluation, one after another."""
+    settings = {"batch_size": 8, "epochs": 2, "evaluate_every": 4, "dropout": 0.2, "average": 0.9}
+    records = small_data.rows(40)
+    ends, shown, seen = [], [], set()
+    for disturbed in (False, True):
+        folder = tmp_path / str(disturbed)
+        folder.mkdir()
+        rows = []
+
+        class Note(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                state = trainer.state  # noqa: B023
+                rows.append((state.step, logs["loss"], logs["dev_loss"]))  # noqa: B023
+
+        class Disturb(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                trainer.interruption.asked = True  # noqa: B023
+
+        for number in range(100):
+            trainer = trainer_of(folder, records, **settings)
+            trainer.restore()
+            callbacks = [Note()]
+            if disturbed and number % 2:
+                callbacks.append(Disturb())
+            elif disturbed:  # before the first batch of the evaluation
+                forward = trainer.forward
+                asked = []
+
+                def disturbing(batch, forward=forward, trainer=trainer, asked=asked):
+                    if not asked and trainer.state.step not in seen:
+                        asked.append(seen.add(trainer.state.step))
+                        trainer.interruption.asked = True
+                    return forward(batch)
+
+                trainer.forward = disturbing
+            try:
+                trainer.run(callbacks)
+                break
+            except Interrupted as interruption:
+                assert f"step {trainer.state.step}" in str(interruption)
+        assert number >= 6 or not disturbed
+        ends.append([value.numpy() for value in (*trainer.variables, *trainer.averages)])
+        shown.append(rows)
+    for got, wanted in zip(*ends, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert shown[0] == shown[1]
 
 
 def test_a_run_cut_in_the_midst_of_an_epoch_ends_as_the_whole_one(tmp_path):

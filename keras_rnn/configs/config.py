@@ -18,7 +18,7 @@ Value = bool | int | float | str
 TASKS = ("classification", "tagging", "translation")
 
 # What may change when a run goes on; everything else would make it another run.
-CONTINUABLE = ("epochs", "max_steps", "learning_rate")
+CONTINUABLE = ("epochs", "max_steps", "learning_rate", "checkpoint_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +192,12 @@ def shared_keys(**defaults: Value) -> list[Key]:
             "evaluate_every",
             0,
             "steps after which dev is scored and a checkpoint written; 0 = at the end of each epoch",
+            minimum=0,
+        ),
+        Key(
+            "checkpoint_seconds",
+            300.0,
+            "seconds after which a checkpoint is written between evaluations too; 0 = never",
             minimum=0,
         ),
         Key("accumulate", 1, "batches whose gradients make one step together", minimum=1),

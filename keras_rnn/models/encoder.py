@@ -240,6 +240,17 @@ class TextEncoder(keras.layers.Layer):
             h = ops.concatenate([h, x], axis=-1)
         return (h, mask, last_states) if return_state else (h, mask)
 
+    def gates(self, features: dict) -> dict[str, Tensor]:
+        """The gates of the first forward layer at every token, and its state: name -> [batch, time, units]."""
+        layer = self.stack.rnns[0]
+        layer = getattr(layer, "forward_layer", layer)
+        looking = FusedRNN(
+            layer.cell, return_sequences=True, return_extras=True, dtype=self.dtype_policy
+        )
+        x = self._vectors(features["ids"], features, training=False)
+        outputs, extras = looking(x, mask=features["ids"] != 0)
+        return {**extras, "output": outputs}
+
     def _vectors(self, ids: Tensor, features: dict, training: bool) -> Tensor:
         """All that stands for each token, side by side: [batch, time, width]."""
         parts = [self.embedding(ids)]

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 import pipelines
-from keras_rnn import metrics, models
+from keras_rnn import metrics, models, pictures
 from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
 from keras_rnn.tasks.features import TextFeatures
 from keras_rnn.tasks.inputs import format_of
@@ -351,13 +351,21 @@ class Classification(Task):
             label = self.separator.join(label)
         return {**record.row, self.config.data.label: label}
 
+    def word_vectors(self, model):
+        return model.encoder.embedding.embeddings.value, self.features.tokenizer.tokens_list
+
     def pictures(self, server, records):
-        return {
+        answers = server.explain(records)
+        shown = {
             f"attention/{number}": _attention_table(record, answer)
-            for number, (record, answer) in enumerate(
-                zip(records, server.explain(records), strict=True)
-            )
+            for number, (record, answer) in enumerate(zip(records, answers, strict=True))
         }
+        if not self.features.sentence_length:
+            few = [record["text"] for record in records[: pictures.GATES_SHOWN]]
+            features = self.features.pad(self.features.encode(tf.constant(few, tf.string)))
+            sentences = [answer["tokens"] for answer in answers[: len(few)]]
+            shown |= pictures.gates_pictures(server.gates(features), sentences)
+        return shown
 
 
 class ClassificationServer(Server):
@@ -388,6 +396,7 @@ class ClassificationServer(Server):
         self.temperature = temperature
         # Behind a function, so that saving does not follow it into Keras.
         self.run = lambda features: model.explain(features, training=False)
+        self.gates = lambda features: model.encoder.gates(features)
 
     def signatures(self):
         text = [tf.TensorSpec([None], tf.string, name="text")]

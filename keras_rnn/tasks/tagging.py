@@ -473,6 +473,9 @@ class Tagging(Task):
                     lines = "".join(f"{token}\t{tag}\n" for token, tag in pairs)
                 stream.write(f"{lines}\n".encode())
 
+    def word_vectors(self, model):
+        return model.encoder.embedding.embeddings.value, self.features.words.tokens_list
+
     def pictures(self, server, records):
         shown = {}
         if server.transitions is not None:
@@ -482,6 +485,10 @@ class Tagging(Task):
         answers = server.answer(records)
         for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
             shown[f"tags/{number}"] = _sentence_table(record, answer)
+        sentences = [answer["tokens"] for answer in answers[: pictures.GATES_SHOWN]]
+        if sentences:
+            features = self.features.pad(self.features.encode(tf.ragged.constant(sentences)))
+            shown |= pictures.gates_pictures(server.gates(features), sentences)
         return shown
 
 
@@ -518,6 +525,7 @@ class TaggingServer(Server):
         output = model.output_layer
         # Behind functions, so that saving does not follow them into Keras.
         self.emissions = lambda features: model(features, training=False)
+        self.gates = lambda features: model.encoder.gates(features)
         self.decode = lambda emissions, mask: output.decode(emissions, mask)[0]
         self.marginals = lambda emissions, mask: output.marginals(emissions, mask)
         self.decode_best = self.transitions = None

@@ -219,6 +219,10 @@ class Task(abc.ABC):
 
     # TensorBoard
 
+    @abc.abstractmethod
+    def word_vectors(self, model: keras.Model) -> tuple[tf.Tensor, Sequence[str]]:
+        """Vectors [tokens, dim] that the model has learnt, and the tokens."""
+
     def pictures(self, server: Server, records: Sequence[pipelines.Record]) -> dict[str, Any]:
         """What TensorBoard shows of fixed dev examples: name to Markdown text or an image array."""
         return {}

@@ -303,12 +303,14 @@ class Translation(Task):
     def as_row(self, record, answer):
         return {**record.row, "target": answer["translation"]}
 
+    def word_vectors(self, model):
+        return model.embedding.embeddings.value, self.features.target.tokens_list
+
     def pictures(self, server, records):
         shown = {}
         lines = ["| source | right | given |", "|---|---|---|"]
-        for number, (record, answer) in enumerate(
-            zip(records, server.explain(records), strict=True)
-        ):
+        answers = server.explain(records)
+        for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
             cells = (record["source"], record["target"], answer["translation"])
             lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
             if "alignment" in answer and answer["target_tokens"]:
@@ -318,6 +320,12 @@ class Translation(Task):
                     answer["target_tokens"],
                 )
                 shown[f"alignment/{number}"] = pictures.to_pixels(figure)[None]
+        few = answers[: pictures.GATES_SHOWN]
+        if few and all("source_tokens" in answer for answer in few):
+            texts = [record["source"] for record in records[: len(few)]]
+            ids = server.features.read(tf.constant(texts, tf.string))
+            sentences = [answer["source_tokens"] for answer in few]
+            shown |= pictures.gates_pictures(server.gates({"ids": ids}), sentences)
         return {"translations": "\n".join(lines), **shown}
 
 
@@ -373,6 +381,7 @@ class TranslationServer(Server):
         beam, n_best = config.search.beam, config.search.n_best
         # Behind functions, so that saving does not follow them into Keras.
         self.find = lambda ids: search(config, model, ids, beam, n_best)
+        self.gates = lambda features: model.encoder.gates(features)
         self.follow = lambda ids, tokens: models.forced_search(model, {"ids": ids}, tokens)
         self.forced = config.search.forced
         self.attends = config.attention != "none"
