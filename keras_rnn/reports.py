@@ -182,16 +182,15 @@ def show_words(folder: str, vectors: tf.Tensor, words: Sequence[str]) -> None:
     for name in os.listdir(folder):
         if name.startswith("words."):
             os.remove(os.path.join(folder, name))
-    tf.train.Checkpoint(words=tf.Variable(vectors[:count])).write(
-        os.path.join(folder, "words.ckpt")
-    )
+    # Saved, not only written: the projector takes the latest checkpoint of the folder.
+    saved = tf.train.Checkpoint(words=tf.Variable(vectors[:count]))
+    saved.save(os.path.join(folder, "words.ckpt"))
     with pipelines.atomic_write(os.path.join(folder, "words.tsv")) as file:
         # A line each; the reader has no way to write one that is empty.
         for word in words[:count]:
             file.write((" ".join(word.split()) or repr(word)) + "\n")
     with pipelines.atomic_write(os.path.join(folder, "projector_config.pbtxt")) as file:
         file.write(
-            'model_checkpoint_path: "words.ckpt"\n'
             "embeddings {\n"
             '  tensor_name: "words/.ATTRIBUTES/VARIABLE_VALUE"\n'
             '  metadata_path: "words.tsv"\n'

@@ -115,10 +115,11 @@ def test_tensorboard_has_scalars_and_attention(trained):
 def test_tensorboard_has_the_words_and_the_settings_with_their_scores(trained):
     folder = trained / "tensorboard"
     words = (folder / "words.tsv").read_text().splitlines()
-    values = tf.train.load_variable(str(folder / "words.ckpt"), "words/.ATTRIBUTES/VARIABLE_VALUE")
+    values = tf.train.load_variable(
+        tf.train.latest_checkpoint(folder), "words/.ATTRIBUTES/VARIABLE_VALUE"
+    )
     assert (
-        len(words) == len(values)
-        and "words.ckpt" in (folder / "projector_config.pbtxt").read_text()
+        len(words) == len(values) and "words.tsv" in (folder / "projector_config.pbtxt").read_text()
     )
     weights = weights_of(trained, "best")
     (path,) = (p for p in folder.iterdir() if ".tfevents." in p.name)
