@@ -9,8 +9,8 @@ Data: two files with a sentence a line, or a table (TSV, CSV, JSONL) with the co
 
 Measured on two cores, default settings, seed 1, beam 5, sacrebleu (cased, detokenized): Multi30k, 29,000 pairs from
 English to German, BLEU 39.0 on dev and 37.9 on test2016, which was looked at once. The best of 16 epochs was the 14th;
-other work ran beside them, so that they took 76 minutes. An epoch alone takes 180 to 207 s, 16 of them 48 to 55 minutes.
-With `--config.epochs=13`, BLEU 38.1 on dev.
+other work ran beside them, so that they took 76 minutes. An epoch alone takes 180 to 207 s, 16 of them 48 to 55
+minutes. With `--config.epochs=13`, BLEU 38.1 on dev.
 """
 
 from keras_rnn.configs.config import Key, shared_keys
