@@ -100,14 +100,11 @@ def scan(
     loop = _Loop(step, variables, extras, length)
     template = [None if leaf is None else True for leaf in arguments.flatten()]
 
-    def forward(given):
-        kept = loop.forward(given)
-        return kept, (kept.states[0][1:], kept.last_states, kept.extras)
-
     @tf.custom_gradient
     def run(*tensors):
         given = arguments.replace(template, tensors)
-        kept, results = forward(given)
+        kept = loop.forward(given)
+        results = (kept.states[0][1:], kept.last_states, kept.extras)
 
         def gradient(*cotangents):
             gradients = loop.backward(given, kept, *tf.nest.pack_sequence_as(results, cotangents))
@@ -124,7 +121,7 @@ def scan(
         # The structure of the extras is known only after the step was traced.
         scanned = Scanned(*tf.nest.pack_sequence_as(loop.structure, flat))
     else:
-        scanned = Scanned(*forward(arguments)[1])
+        scanned = loop.forward_only(arguments)
     if time is not None:
         scanned.outputs = scanned.outputs[:time]
         scanned.extras = {name: stack[:time] for name, stack in scanned.extras.items()}
@@ -329,19 +326,12 @@ class _Loop:
         _, extras = self.run_step(given, _zeros_at(given.projected), given.states, dot)
         state_arrays = [_array(state, time, extra=1) for state in given.states]
         state_arrays = [array.write(0, s) for array, s in zip(state_arrays, given.states)]
-        keep = dot.products if _GRADIENTS.get() else []
-        product_arrays = [_array(entry.result, time) for entry in keep]
+        product_arrays = [_array(entry.result, time) for entry in dot.products]
         extra_arrays = {name: _array(extra, time) for name, extra in extras.items()}
 
         def body(t, states, state_arrays, product_arrays, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
-            new_states, extras = self.run_step(given, _at(given.projected, t), states, dot)
-            if given.mask is not None:
-                real = given.mask[t]
-                new_states = [_choose(real, new, old) for new, old in zip(new_states, states)]
-                extras = {name: _choose(real, extra, None) for name, extra in extras.items()}
-            for new, old in zip(new_states, states):
-                new.set_shape(old.shape)
+            new_states, extras = self.step_at(given, t, states, dot)
             return (
                 t + 1,
                 new_states,
@@ -367,6 +357,54 @@ class _Loop:
         )
         self.structure = (kept.states[0], kept.last_states, kept.extras)
         return kept
+
+    def forward_only(self, given: _Arguments) -> Scanned:
+        """Runs the steps and keeps nothing; plain enough a loop for the converters of other runtimes.
+
+        They want each array written once a step, from the first element to the last, and not before the loop. So where
+        the time may be 0 the one step that is there then does run, and what comes of it is thrown away.
+        """
+        steps = _length(tf.nest.flatten(given.projected)[0])
+        blocks = _Blocks(self.variables, given.weights)
+        _, extras = self.run_step(
+            given, _zeros_at(given.projected), given.states, _Dot(blocks, given.operand_mask)
+        )
+
+        def body(t, states, outputs, extra_arrays):
+            new_states, extras = self.step_at(
+                given, t, states, _Dot(blocks, given.operand_mask)
+            )
+            extra_arrays = {name: a.write(t, extras[name]) for name, a in extra_arrays.items()}
+            return t + 1, new_states, outputs.write(t, new_states[0]), extra_arrays
+
+        _, states, outputs, extra_arrays = tf.while_loop(
+            lambda t, *_: t < steps,
+            body,
+            (
+                tf.constant(0),
+                given.states,
+                _array_of(given.states[0], steps),
+                {name: _array_of(extra, steps) for name, extra in extras.items()},
+            ),
+            maximum_iterations=steps,
+        )
+        if given.time is not None:
+            states = [
+                tf.where(given.time > 0, last, first) for last, first in zip(states, given.states)
+            ]
+        extras = {name: array.stack() for name, array in extra_arrays.items()}
+        return Scanned(outputs.stack(), list(states), extras)
+
+    def step_at(self, given: _Arguments, t: tf.Tensor, states, dot) -> tuple[State, dict]:
+        """One step of the loop: where the mask says so, the states are carried and the extras are zero."""
+        new_states, extras = self.run_step(given, _at(given.projected, t), states, dot)
+        if given.mask is not None:
+            real = given.mask[t]
+            new_states = [_choose(real, new, old) for new, old in zip(new_states, states)]
+            extras = {name: _choose(real, extra, None) for name, extra in extras.items()}
+        for new, old in zip(new_states, states):
+            new.set_shape(old.shape)
+        return new_states, extras
 
     def backward(
         self, given: _Arguments, kept: _Kept, d_outputs: tf.Tensor, d_states: State, d_extras: dict
@@ -637,13 +675,14 @@ def _choose(real: tf.Tensor, new: tf.Tensor | None, old: tf.Tensor | None) -> tf
 def _array(element: tf.Tensor, time: int | tf.Tensor, extra: int = 0) -> tf.TensorArray:
     """An array over time. Where `time` may turn out to be 0, it still has an element, so that it can be stacked."""
     dynamic = tf.is_tensor(time)
-    array = tf.TensorArray(
-        element.dtype,
-        size=(tf.maximum(time, 1) if dynamic else time) + extra,
-        element_shape=element.shape,
-        clear_after_read=False,
-    )
+    array = _array_of(element, (tf.maximum(time, 1) if dynamic else time) + extra)
     return array.write(0, tf.zeros_like(element)) if dynamic else array
+
+
+def _array_of(element: tf.Tensor, size: int | tf.Tensor) -> tf.TensorArray:
+    return tf.TensorArray(
+        element.dtype, size=size, element_shape=element.shape, clear_after_read=False
+    )
 
 
 def _itself(leaf: tf.Tensor | None) -> tf.Tensor | None:

@@ -124,7 +124,8 @@ class _Chain:
         zeros = tf.zeros_like(self.transitions[0])
         self.start = zeros if start is None else tf.cast(start, tf.float32)
         self.end = zeros if end is None else tf.cast(end, tf.float32)
-        self.batch, self.time = tf.unstack(tf.shape(emissions)[:2])
+        sizes = zip(tf.unstack(tf.shape(emissions)[:2]), emissions.shape)
+        self.batch, self.time = (now if known is None else known for now, known in sizes)
         self.tags = self.transitions.shape[0]
         if mask is None:
             self.mask = tf.ones(tf.shape(emissions)[:2], tf.bool)
@@ -212,13 +213,13 @@ class _Chain:
             after = tf.where(begun > 0, onward(before, dot, memory), first)
             return [after + emission, tf.ones_like(begun)], {}
 
-        zeros = tf.zeros(tf.concat([[self.batch], tf.shape(first)], axis=0))
+        zeros = tf.zeros([self.batch, *first.shape])
         begun = tf.zeros([self.batch] + [1] * first.shape.rank)
         order = [1, 0, *range(2, first.shape.rank + 2)]
         scanned = scan(
             step,
             tf.transpose(emissions, order),
-            [tf.ensure_shape(zeros, [None, *first.shape]), begun],
+            [zeros, begun],
             weights,
             mask=tf.transpose(self.mask),
             memory=(memory, first),
@@ -256,7 +257,9 @@ class _Chain:
             tf.pad(tf.transpose(scores[:, :-1], [1, 0, 2]), [*one_more, [0, 0]]),
             tf.pad(tf.transpose(moves), one_more),
         )
-        entries = tf.scan(backward, inputs, entry, reverse=True)[: self.time]
+        # Turned round by hand: converters to other runtimes know only loops that count upwards.
+        reverse = tf.nest.map_structure(lambda stack: tf.reverse(stack, [0]), inputs)
+        entries = tf.reverse(tf.scan(backward, reverse, entry), [0])[: self.time]
         tags = tf.transpose(entries % self.tags, [1, 2, 0])
         tags = tf.where(self.mask[:, None, :], tags, 0)
         return tags, tf.where(self.real[:, None], best, 0.0)
