@@ -22,7 +22,7 @@ keras-rnn: recurrent models for text, from a file to a SavedModel
   keras-rnn train    --task=T --workdir=W [--train_data=F,... --dev_data=F,...] [--config.K=V ...] [--import=MODULE]
   keras-rnn evaluate --workdir=W [--data=F,...]
   keras-rnn predict  --workdir=W [--input=F] [--output=F] [--output_format=jsonl|text|same]
-  keras-rnn export   --workdir=W --output=DIR
+  keras-rnn export   --workdir=W --output=DIR [--format=saved_model|tflite|onnx]
   keras-rnn demo     [--task=T]
 
 Tasks: {tasks}.
@@ -36,7 +36,7 @@ HEADLINES = {
     "train": "Train a model, or go on with one: a second train on a workdir continues from its last epoch.",
     "evaluate": "Measure the best checkpoint; the last line is one JSON object.",
     "predict": "Answer each row of the input, in order: a file of the task's format, or one text a line.",
-    "export": "Write the best checkpoint as a SavedModel that takes raw text.",
+    "export": "Write the best checkpoint as a SavedModel that takes raw text, or for another runtime.",
     "demo": "Train on built-in data, evaluate, export, ask a few questions: three minutes on two cores.",
 }
 
@@ -66,7 +66,11 @@ FLAGS = {
     "export": {
         **_WORKDIR,
         "output": ("", "folder to write"),
-        "format": ("saved_model", "saved_model"),
+        "format": (
+            "saved_model",
+            "saved_model (raw text in, any task); tflite or onnx (classification and tagging: token ids in, "
+            "with the vocabulary and a client.py that takes raw text)",
+        ),
         **_IMPORT,
     },
     "demo": {
@@ -294,13 +298,17 @@ def _predict(values: dict[str, str], overrides: dict[str, str]) -> int:
 
 def _export(values: dict[str, str], overrides: dict[str, str]) -> int:
     _required(values, "workdir", "output")
-    if values["format"] != "saved_model":
-        raise UsageError(f"--format={values['format']}: it must be saved_model")
+    formats = ("saved_model", "tflite", "onnx")
+    if values["format"] not in formats:
+        near = configs.nearest(values["format"], formats)
+        raise UsageError(
+            f"--format={values['format']}: it must be one of {', '.join(formats)}{near}"
+        )
     run = _open(values, overrides)
 
     from keras_rnn import export
 
-    export.export(run, values["output"])
+    export.export(run, values["output"], values["format"])
     return 0
 
 

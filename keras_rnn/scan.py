@@ -371,9 +371,7 @@ class _Loop:
         )
 
         def body(t, states, outputs, extra_arrays):
-            new_states, extras = self.step_at(
-                given, t, states, _Dot(blocks, given.operand_mask)
-            )
+            new_states, extras = self.step_at(given, t, states, _Dot(blocks, given.operand_mask))
             extra_arrays = {name: a.write(t, extras[name]) for name, a in extra_arrays.items()}
             return t + 1, new_states, outputs.write(t, new_states[0]), extra_arrays
 

@@ -29,6 +29,7 @@ _HOMES = {
         "tokenizer_of_counts",
         "train_tokenizer",
     ],
+    "portable": ["word_rules"],
     "conll": [
         "column_count",
         "is_conllu",

@@ -7,6 +7,15 @@ import tensorflow as tf
 # The shape, how the word ends in one to four characters, and how it begins in three.
 ATTRIBUTES = ("shape", "1", "2", "3", "4", "first")
 
+# What makes a word its shape, in order: a pattern and what takes its place.
+SHAPES = (
+    (r"[\p{Ll}]+", "x"),
+    (r"[\p{Lo}\p{Lm}\p{M}]+", "c"),
+    (r"[\p{Lu}\p{Lt}]", "X"),
+    ("XX+", "XX"),
+    (r"[\p{N}]+", "9"),
+)
+
 
 def word_attributes(tokens: tf.Tensor) -> tf.Tensor:
     """The attributes of each token, as strings that name themselves.
@@ -30,13 +39,7 @@ def word_attributes(tokens: tf.Tensor) -> tf.Tensor:
     """
     tokens = tf.reshape(tf.convert_to_tensor(tokens, tf.string), [-1])
     shape = tokens
-    for pattern, sign in (
-        (r"\p{Ll}+", "x"),
-        (r"[\p{Lo}\p{Lm}\p{M}]+", "c"),
-        (r"[\p{Lu}\p{Lt}]", "X"),
-        ("XX+", "XX"),
-        (r"\p{N}+", "9"),
-    ):
+    for pattern, sign in SHAPES:
         shape = tf.strings.regex_replace(shape, pattern, sign)
     lowered = tf.strings.lower(tokens, encoding="utf-8")
     length = tf.strings.length(lowered, unit="UTF8_CHAR")

@@ -29,22 +29,32 @@ CHUNK = 1024
 # Distinct tokens that counting keeps at most; the rarest go first.
 _MOST_COUNTED = 4_000_000
 
-_SEPARATOR = "\x1f"
+SEPARATOR = "\x1f"
 _BLANK = r"\s\p{Z}\p{Cc}\x{FEFF}\x{200B}"
-_BLANK_ONLY = f"[{_BLANK}]*"
+BLANK_ONLY = f"[{_BLANK}]*"
 _CLITIC = r"n['’]t|['’](?:s|m|d|re|ve|ll)"
-_AFTER_LETTER = rf"(?i)(\p{{L}})({_CLITIC})\b"
+_AFTER_LETTER = rf"(?i)([\p{{L}}])({_CLITIC})\b"
 # Scripts that put no blanks between words: every character is a token.
-_UNSPACED = r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\x{30FC}]\p{M}*)"
+_UNSPACED = (
+    r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\x{30FC}][\p{M}]*)"
+)
 _TOKEN = "|".join(
     [
         rf"(?i:{_CLITIC})\b",
         r"(?i:-[LR][RCS]B-)",  # brackets as treebanks and GloVe spell them
-        r"\p{Nd}+(?:[.,]\p{Nd}+)+",  # 3.5 and 1,000
+        r"[\p{Nd}]+(?:[.,][\p{Nd}]+)+",  # 3.5 and 1,000
         r"[\p{L}\p{M}\p{N}\x{200C}\x{200D}]+",
         r"\.{2,}|-{2,}|``|''",
-        rf"[^{_BLANK}]\p{{M}}*",
+        rf"[^{_BLANK}][\p{{M}}]*",
     ]
+)
+
+# What puts a separator round each word, in order: a pattern and what takes its place. `portable` reads them too, which
+# wants a class as \p{L} inside brackets.
+MARKS = (
+    (_AFTER_LETTER, rf"\1{SEPARATOR}\2"),
+    (_UNSPACED, rf"{SEPARATOR}\1{SEPARATOR}"),
+    (f"({_TOKEN})", rf"{SEPARATOR}\1{SEPARATOR}"),
 )
 
 
@@ -76,16 +86,15 @@ def split_words(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.
     """
     texts = tf.reshape(tf.convert_to_tensor(texts, tf.string), [-1])
     # The separator is one byte, like the blank it replaces, so that places stay what they are.
-    raw = tf.strings.regex_replace(texts, _SEPARATOR, " ")
-    marked = tf.strings.regex_replace(raw, _AFTER_LETTER, rf"\1{_SEPARATOR}\2")
-    marked = tf.strings.regex_replace(marked, _UNSPACED, rf"{_SEPARATOR}\1{_SEPARATOR}")
-    marked = tf.strings.regex_replace(marked, _TOKEN, rf"{_SEPARATOR}\0{_SEPARATOR}")
-    pieces = tf.strings.split(marked, _SEPARATOR)
+    marked = tf.strings.regex_replace(texts, SEPARATOR, " ")
+    for pattern, mark in MARKS:
+        marked = tf.strings.regex_replace(marked, pattern, mark)
+    pieces = tf.strings.split(marked, SEPARATOR)
     # The pieces of a row, blanks included, join to the raw row: their lengths give the places.
     lengths = tf.strings.length(pieces.values)
     row_begins = tf.cumsum(tf.strings.length(texts), exclusive=True)
     starts = tf.cumsum(lengths, exclusive=True) - tf.gather(row_begins, pieces.value_rowids())
-    kept = tf.logical_not(tf.strings.regex_full_match(pieces.values, _BLANK_ONLY))
+    kept = tf.logical_not(tf.strings.regex_full_match(pieces.values, BLANK_ONLY))
     kept = pieces.with_values(kept)
     ends = starts + lengths
     return tuple(
@@ -300,7 +309,7 @@ class CharacterTokenizer(_TableTokenizer):
     separator = ""
 
     def _cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
-        blank = tf.strings.regex_full_match(texts, _BLANK_ONLY)
+        blank = tf.strings.regex_full_match(texts, BLANK_ONLY)
         texts = tf.where(blank, "", texts)
         characters, starts = tf.strings.unicode_split_with_offsets(texts, "UTF-8")
         # A character ends where the next begins; a replaced byte is shorter than U+FFFD.

@@ -50,6 +50,8 @@ ALLOWED |= {
     },
     "reports": {"events", "trainer", "pipelines"},
     "run": {"configs", "programs", "tasks", "workdir", "pipelines"},
+    "client": set(),  # Copied into exports; it runs where this package is not.
+    "runtimes": {"scan", "tasks", "pipelines"},
 }
 COMMANDS = {"train", "evaluate", "predict", "export"}
 for command in COMMANDS:

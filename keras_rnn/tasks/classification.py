@@ -19,7 +19,7 @@ from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
 from keras_rnn.tasks.features import TextFeatures
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.stack import stack_of
-from keras_rnn.tasks.task import Batch, Server, Task, known_cell
+from keras_rnn.tasks.task import Batch, Portable, Server, Task, known_cell, model_inputs
 
 LABELS_FILE = "vocabulary.labels.json"
 CALIBRATION_FILE = "calibration.json"
@@ -443,15 +443,13 @@ class ClassificationServer(Server):
 
     def _result(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         names = tf.constant(self.label_names)
-        scaled = logits / self.temperature
+        probabilities = self._probabilities(logits)
         if not self.separator:
-            probabilities = tf.nn.softmax(scaled)
             return {
                 "label": tf.gather(names, tf.argmax(logits, axis=1)),
                 "probability": tf.reduce_max(probabilities, axis=1),
                 "probabilities": probabilities,
             }
-        probabilities = tf.nn.sigmoid(scaled)
         given = probabilities >= THRESHOLD
         likely = tf.where(given, probabilities, 1 - probabilities)
         chosen = tf.ragged.boolean_mask(tf.broadcast_to(names, tf.shape(given)), given)
@@ -460,6 +458,24 @@ class ClassificationServer(Server):
             "probability": tf.reduce_prod(likely, axis=1),
             "probabilities": probabilities,
         }
+
+    def portable(self):
+        return Portable(
+            weights=self.weights,
+            inputs=model_inputs(self.features.columns),
+            run=lambda features: {"probabilities": self._probabilities(self.run(features)[0])},
+            rules={
+                "task": "classification",
+                "labels": self.label_names,
+                "several": bool(self.separator),
+                "threshold": THRESHOLD,
+                **self.features.portable(),
+            },
+        )
+
+    def _probabilities(self, logits: tf.Tensor) -> tf.Tensor:
+        scaled = logits / self.temperature
+        return tf.nn.sigmoid(scaled) if self.separator else tf.nn.softmax(scaled)
 
     # In the process that trained it
 

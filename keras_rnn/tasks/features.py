@@ -1,6 +1,7 @@
 """Text to the ids that a model reads: one encoding for training and serving, in graph."""
 
 import collections
+from typing import Any
 
 import ml_collections
 import tensorflow as tf
@@ -178,6 +179,38 @@ class TextFeatures(tf.Module):
         flat = tf.cast(ids.flat_values, tf.int32)
         sentences = tf.RaggedTensor.from_row_starts(flat, row_starts, validate=False)
         return rows.with_flat_values(sentences.to_tensor(shape=[None, self.sentence_length]))
+
+    def portable(self) -> dict[str, Any]:
+        """The rules for a client that encodes without TensorFlow, JSON-ready; see `keras_rnn.client`.
+
+        Raises:
+            InputError: what it would have to do is too much for a small client.
+        """
+        kind = self.tokenizer.kind
+        if kind not in ("words", "characters"):
+            raise pipelines.InputError(
+                f"--config.tokenizer={kind} stands in the way: tflite and onnx exports read words or "
+                "characters; --format=saved_model reads all"
+            )
+        if self.sentence_length:
+            raise pipelines.InputError(
+                "--config.hierarchical=true stands in the way of tflite and onnx; use --format=saved_model"
+            )
+        vocabularies = {
+            "ids": self.tokenizer,
+            "characters": self.alphabet,
+            "vector_ids": self.vectors,
+        }
+        return {
+            "tokenizer": kind,
+            "lower": self.tokenizer.lower,
+            "max_bytes": self.max_bytes,
+            "max_length": self.max_length,
+            "word_length": self.word_length,
+            "word_end": 0,
+            "vocabularies": {n: t.tokens_list for n, t in vocabularies.items() if t is not None},
+            **pipelines.word_rules(),
+        }
 
     def pad(
         self, features: dict[str, tf.RaggedTensor], length: int | None = None

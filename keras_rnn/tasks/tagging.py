@@ -20,7 +20,7 @@ import pipelines
 from keras_rnn import layers, metrics, models, pictures
 from keras_rnn.tasks.inputs import tagged_format_of
 from keras_rnn.tasks.stack import stack_of
-from keras_rnn.tasks.task import Server, Task, known_cell
+from keras_rnn.tasks.task import Portable, Server, Task, known_cell, model_inputs
 from keras_rnn.tasks.tokens import TokenFeatures
 from pipelines import conll, schemes
 
@@ -519,6 +519,7 @@ class TaggingServer(Server):
         super().__init__(name="tagging")
         self.features = task.features
         self.max_bytes = task.config.max_bytes
+        self.character_encoder = task.config.characters
         self.weights = [variable.value for variable in model.weights]
         self.tag_names = list(task.model_tags)
         self.scheme, self.model_scheme = task.scheme, task.model_scheme
@@ -559,16 +560,18 @@ class TaggingServer(Server):
         features = self.features.pad(self.features.encode_once(tokens), length)
         return self.emissions(features), features["ids"] != 0
 
+    @property
+    def _spelled(self) -> list[str]:
+        """The model's tags as the data spell them; for IOB1, which depends on the tag before, as BIO."""
+        if self.scheme in (self.model_scheme, "plain"):
+            return self.tag_names
+        plain = {"E": "I", "S": "B"}
+        return [plain.get(name[0], name[0]) + name[1:] for name in self.tag_names]
+
     def _names(self, numbers: tf.RaggedTensor) -> tf.RaggedTensor:
         """The tags of sentences [batch, (tokens)], numbered by the model, as the data spell them."""
-        names = self.tag_names
-        flat = numbers.flat_values
-        if self.scheme in (self.model_scheme, "plain"):
-            return numbers.with_flat_values(tf.gather(tf.constant(names), flat))
-        # To BIO first: E is I there, S is B.
-        plain = {"E": "I", "S": "B"}
-        bio = [plain.get(name[0], name[0]) + name[1:] for name in names]
-        if self.scheme == "BIO":
+        bio, flat = self._spelled, numbers.flat_values
+        if self.scheme != "IOB1":
             return numbers.with_flat_values(tf.gather(tf.constant(bio), flat))
         # What is left is IOB1: B only right after a span of the same label.
         endings = sorted({name[1:] for name in bio})
@@ -677,6 +680,34 @@ class TaggingServer(Server):
 
     def _numbers(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
         return self.decode(self.emissions(features), features["ids"] != 0)
+
+    def portable(self):
+        obstacles = {}
+        if self.character_encoder == "rnn":
+            obstacles["tflite"] = (
+                "--config.characters=rnn stands in the way of tflite, whose loops want a known number of rows; "
+                "characters=cnn is fine, and so are the other formats"
+            )
+        return Portable(
+            weights=self.weights,
+            inputs=model_inputs(self.features.columns),
+            run=self._tags_and_probabilities,
+            rules={
+                "task": "tagging",
+                "tags": self._spelled,
+                "scheme": self.scheme,
+                "max_bytes": self.max_bytes,
+                "max_length": None,
+                **self.features.portable(),
+            },
+            obstacles=obstacles,
+        )
+
+    def _tags_and_probabilities(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        emissions, mask = self.emissions(features), features["ids"] != 0
+        tags = self.decode(emissions, mask)
+        chosen = tf.one_hot(tags, len(self.tag_names)) * self.marginals(emissions, mask)
+        return {"tags": tags, "probabilities": tf.reduce_sum(chosen, axis=2)}
 
     # In the process that trained it
 

@@ -13,6 +13,7 @@ The order of calls:
 
 import abc
 import collections
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,25 @@ from keras_rnn import cells, configs
 
 Batch = dict[str, tf.Tensor]
 Outputs = Any
+
+
+@dataclasses.dataclass
+class Portable:
+    """A model for runtimes that have no strings: from numbers to numbers, with the rules that lead there.
+
+    Attributes:
+        weights: those of the model.
+        inputs: the features that the model reads, by name: int32 [batch, time, …].
+        run: such features to outputs by name, [batch, …], in operations that every runtime has.
+        rules: what a client encodes text and reads outputs by, JSON-ready; see `keras_rnn.client`.
+        obstacles: a format that this model cannot have -> the setting that stands in the way, and why.
+    """
+
+    weights: Sequence[tf.Variable]
+    inputs: dict[str, tf.TensorSpec]
+    run: Callable[[Batch], dict[str, tf.Tensor]]
+    rules: dict[str, Any]
+    obstacles: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 class Server(tf.Module):
@@ -42,6 +62,17 @@ class Server(tf.Module):
     def answer(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
         """One JSON-ready object for each record, in order."""
         raise NotImplementedError
+
+    def portable(self) -> Portable:
+        """The model without its strings, for TFLite and ONNX.
+
+        Raises:
+            InputError: the task, or a setting, cannot do without TensorFlow.
+        """
+        raise pipelines.InputError(
+            f"{self.name} is exported with --format=saved_model alone; tflite and onnx are for "
+            "classification and tagging"
+        )
 
     def assets(self) -> dict[str, str]:
         """Text files for the export's `assets.extra/`, name to content."""
@@ -226,6 +257,14 @@ class Task(abc.ABC):
     def pictures(self, server: Server, records: Sequence[pipelines.Record]) -> dict[str, Any]:
         """What TensorBoard shows of fixed dev examples: name to Markdown text or an image array."""
         return {}
+
+
+def model_inputs(columns: Mapping[str, pipelines.Column]) -> dict[str, tf.TensorSpec]:
+    """The columns of encoded examples as inputs of any batch and time: name -> [batch, time, …]."""
+    return {
+        name: tf.TensorSpec([None, None, *column.inner_shape], column.dtype, name=name)
+        for name, column in columns.items()
+    }
 
 
 def known_cell(name: str) -> None:

@@ -4,6 +4,7 @@ import collections
 import json
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import ml_collections
 import tensorflow as tf
@@ -185,6 +186,23 @@ class TokenFeatures(tf.Module):
         )
         split = tf.strings.unicode_split(first + last, "UTF-8")
         return self.alphabet.encode_tokens(split).to_tensor(shape=[None, self.word_length])
+
+    def portable(self) -> dict[str, Any]:
+        """The rules for a client that encodes without TensorFlow, JSON-ready; see `keras_rnn.client`."""
+        vocabularies = {
+            "ids": self.words,
+            "characters": self.alphabet,
+            "attributes": self.spelling,
+            "vector_ids": self.vectors,
+        }
+        return {
+            "tokenizer": self.words.kind,
+            "lower": self.words.lower,
+            "word_length": self.word_length,
+            "word_end": self.word_length // 2,
+            "vocabularies": {n: t.tokens_list for n, t in vocabularies.items() if t is not None},
+            **pipelines.word_rules(shapes=self.spelling is not None),
+        }
 
     def pad(
         self,
