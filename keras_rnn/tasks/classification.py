@@ -17,7 +17,7 @@ import pipelines
 from keras_rnn import metrics, models, pictures
 from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
 from keras_rnn.tasks.features import TextFeatures
-from keras_rnn.tasks.inputs import format_of
+from keras_rnn.tasks.inputs import count_cut, format_of
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Server, Task, known_cell
 
@@ -467,8 +467,10 @@ class ClassificationServer(Server):
     def _functions(self):
         return self.signatures()
 
-    def answer(self, records):
+    def answer(self, records, counts=None):
         texts = [record["text"] for record in records]
+        if counts is not None:
+            count_cut(self.features, texts, counts)
         answers = [{}] * len(texts)
         # Texts of like length together: less padding.
         order = sorted(range(len(texts)), key=lambda number: len(texts[number]))

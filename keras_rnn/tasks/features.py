@@ -150,6 +150,10 @@ class TextFeatures(tf.Module):
         ids = tf.where(ids == pipelines.UNKNOWN, self.vectors.encode_tokens(lowered), ids)
         return tokens.with_flat_values(ids)
 
+    def too_long(self, texts: tf.Tensor) -> tf.Tensor:
+        """How many texts [batch] are longer than `max_length` tokens."""
+        return self.encode_and_count(texts)[1]
+
     def _too_long(self, ragged: tf.RaggedTensor) -> tf.Tensor:
         return tf.math.count_nonzero(ragged.row_lengths() > self.max_length)
 

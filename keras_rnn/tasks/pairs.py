@@ -78,6 +78,10 @@ class PairFeatures(tf.Module):
         end = tf.fill([ids.nrows(), 1], tf.constant(pipelines.END, ids.dtype))
         return tf.concat([ids[:, :-1][:, : self.max_length - 1], end], axis=1)
 
+    def too_long(self, texts: tf.Tensor) -> tf.Tensor:
+        """How many sources [batch] are cut."""
+        return tf.math.count_nonzero(self.encode(texts).row_lengths() > self.max_length)
+
     def read(self, texts: tf.Tensor) -> tf.Tensor:
         """string [batch] -> source ids as the model reads them, int32 [batch, time]."""
         return self.cut(self.encode(texts)).to_tensor(pipelines.PADDING)

@@ -689,7 +689,7 @@ class TaggingServer(Server):
             "answer": tf.function(self._answer, input_signature=[flat, lengths], autograph=False),
         }
 
-    def answer(self, records):
+    def answer(self, records, counts=None):
         sentences, places = self._sentences(records)
         order = sorted(range(len(sentences)), key=lambda number: len(sentences[number]))
         answers = [None] * len(records)

@@ -39,8 +39,10 @@ class Server(tf.Module):
         """The functions to export, traced when they are saved."""
         raise NotImplementedError
 
-    def answer(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
-        """One JSON-ready object for each record, in order."""
+    def answer(
+        self, records: Sequence[pipelines.Record], counts: collections.Counter | None = None
+    ) -> list[dict[str, Any]]:
+        """One JSON-ready object for each record, in order; `counts` takes what was not read whole."""
         raise NotImplementedError
 
     def assets(self) -> dict[str, str]:
