@@ -126,8 +126,9 @@ class TextEncoder(keras.layers.Layer):
 
     Call arguments: `features`, a dict with `ids` int32 [batch, time] and, where they are wanted, `characters` int32
     [batch, time, word_length], `vector_ids` int32 [batch, time], `attributes` int32 [batch, time, attributes]; to read
-    each word's characters once, `characters` [words, word_length] and `words` int32 [batch, time], which is where;
-    `real` bool [batch, time], from the ids where it is not given; `training`.
+    each word's characters once, `characters` [words, word_length] and `words` int32 [batch, time], which is where; in
+    the place of all but `ids`, `embedded` [batch, time, width], what `embed` gave of them; `real` bool [batch, time],
+    from the ids where it is not given; `training`.
 
     Returns: states [batch, time, features] and the mask; with `return_state` also the last states of each layer.
     """
@@ -234,7 +235,10 @@ class TextEncoder(keras.layers.Layer):
             draw = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
             dropped = (draw < self.config["word_dropout"]) & (ids != 0)
             ids = ops.where(dropped, UNKNOWN, ids)
-        x = self.embedding_dropout(self._vectors(ids, features, training), training=training)
+        x = features.get("embedded")
+        if x is None:
+            x = self.embed({**features, "ids": ids}, training=training)
+        x = self.embedding_dropout(x, training=training)
         h, last_states = self.stack(x, mask=mask, training=training, return_state=True)
         if self.config["skip"]:
             h = ops.concatenate([h, x], axis=-1)
@@ -247,12 +251,12 @@ class TextEncoder(keras.layers.Layer):
         looking = FusedRNN(
             layer.cell, return_sequences=True, return_extras=True, dtype=self.dtype_policy
         )
-        x = self._vectors(features["ids"], features, training=False)
-        outputs, extras = looking(x, mask=features["ids"] != 0)
+        outputs, extras = looking(self.embed(features), mask=features["ids"] != 0)
         return {**extras, "output": outputs}
 
-    def _vectors(self, ids: Tensor, features: dict, training: bool) -> Tensor:
+    def embed(self, features: dict, training: bool = False) -> Tensor:
         """All that stands for each token, side by side: [batch, time, width]."""
+        ids = features["ids"]
         parts = [self.embedding(ids)]
         if self.characters is not None:
             vectors = self.characters(features["characters"], training=training)

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import metrics, models, pictures
-from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
+from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
 from keras_rnn.tasks.features import TextFeatures
 from keras_rnn.tasks.inputs import count_cut, format_of
 from keras_rnn.tasks.stack import stack_of
@@ -425,16 +425,14 @@ class ClassificationServer(Server):
     def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         run = tf.function(lambda features: self.run(features)[0], jit_compile=True, autograph=False)
 
-        def compute(encoded, length):
+        def compute(encoded, rows, length):
             features = self.features.pad(encoded, length)
             for name, value in features.items():
-                features[name] = tf.ensure_shape(value, [ROWS, *value.shape[1:]])
+                features[name] = tf.ensure_shape(value, [rows, *value.shape[1:]])
             return [run(features)]
 
         (logits,) = in_blocks(
-            text,
-            self.features.encode,
-            lambda encoded: tf.reduce_max(encoded["ids"].row_lengths()),
+            self.features.encode(text),
             compute,
             lengths_up_to(self.features.max_length),
             [tf.TensorSpec([len(self.label_names)])],

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import layers, metrics, models, pictures
+from keras_rnn.tasks.blocks import in_blocks
 from keras_rnn.tasks.inputs import tagged_format_of
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Server, Task, known_cell
@@ -510,8 +511,7 @@ class TaggingServer(Server):
     unless the model works in another scheme than the data.
     """
 
-    # Rows that `compiled` computes at a time, and its lengths: one XLA program each.
-    rows = 32
+    # Those of `compiled`: one XLA program each, for one text and for several.
     lengths = (16, 32, 64, 128)
     best = 3
 
@@ -525,6 +525,7 @@ class TaggingServer(Server):
         output = model.output_layer
         # Behind functions, so that saving does not follow them into Keras.
         self.emissions = lambda features: model(features, training=False)
+        self.embed = lambda features: model.encoder.embed(features)
         self.gates = lambda features: model.encoder.gates(features)
         self.decode = lambda emissions, mask: output.decode(emissions, mask)[0]
         self.marginals = lambda emissions, mask: output.marginals(emissions, mask)
@@ -643,40 +644,45 @@ class TaggingServer(Server):
         run = tf.function(self._numbers, jit_compile=True, autograph=False)
         cut = self._cut(text)
         tokens = cut[0]
-        number = tokens.nrows(out_type=tf.int32)
-        count = -(-number // self.rows)
-        missing = tf.zeros([count * self.rows - number], tf.int64)
-        filled = tf.concat(
-            [tokens, tf.RaggedTensor.from_row_lengths(tf.constant([], tf.string), missing)], 0
+        embedded = self._embedded(tokens)
+        longest = tf.reduce_max(tf.concat([tokens.row_lengths(), [self.lengths[-1]]], 0))
+        widest = tf.cast(longest, tf.int32)
+
+        def compute(part, rows, length):
+            embedded = part["embedded"]
+            shape = [None, length, *embedded.flat_values.shape[1:]]
+            real = tf.sequence_mask(embedded.row_lengths(), length)
+            x = embedded.to_tensor(shape=shape)
+            if length is None:
+                numbers = self._numbers(x, real)
+            else:
+                numbers = run(
+                    tf.ensure_shape(x, [rows, *shape[1:]]), tf.ensure_shape(real, [rows, length])
+                )
+            return [tf.pad(numbers, [[0, 0], [0, widest - tf.shape(numbers)[1]]])]
+
+        (numbers,) = in_blocks(
+            {"embedded": embedded},
+            compute,
+            [*self.lengths, None],
+            [tf.TensorSpec([None], tf.int32)],
         )
+        real = tf.sequence_mask(tokens.row_lengths(), widest)
+        return self._result(cut, tokens.with_flat_values(tf.boolean_mask(numbers, real)))
 
-        def block(place, found):
-            part = filled[place * self.rows : (place + 1) * self.rows]
-            encoded = self.features.encode(part)
-            longest = tf.maximum(tf.reduce_max(part.row_lengths()), 1)
-            choice = tf.reduce_sum(tf.cast(tf.constant(self.lengths, tf.int64) < longest, tf.int32))
+    def _embedded(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
+        """What stands for each token, [batch, (tokens), width]; of a word that comes again it is worked out once."""
+        one_row = tf.RaggedTensor.from_row_lengths(
+            tokens.flat_values, [tf.size(tokens.flat_values)]
+        )
+        (embedded,) = tf.unstack(
+            self.embed(self.features.pad(self.features.encode_once(one_row))), 1
+        )
+        return tokens.with_flat_values(embedded)
 
-            def branch(length):
-                features = self.features.pad(encoded, length)
-                for name, value in features.items():
-                    features[name] = tf.ensure_shape(value, [self.rows, *value.shape[1:]])
-                return tf.boolean_mask(run(features), features["ids"] != 0)
-
-            def longer():
-                features = self.features.pad(encoded, longest)
-                return tf.boolean_mask(self._numbers(features), features["ids"] != 0)
-
-            branches = [functools.partial(branch, length) for length in self.lengths]
-            return place + 1, found.write(place, tf.switch_case(choice, [*branches, longer]))
-
-        found = tf.TensorArray(tf.int32, count, infer_shape=False, element_shape=[None])
-        _, found = tf.while_loop(lambda place, _: place < count, block, [0, found])
-        # An empty batch has no block to join.
-        flat = tf.cond(count > 0, found.concat, lambda: tf.zeros([0], tf.int32))
-        return self._result(cut, tokens.with_flat_values(flat))
-
-    def _numbers(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
-        return self.decode(self.emissions(features), features["ids"] != 0)
+    def _numbers(self, embedded: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+        features = {"ids": tf.cast(real, tf.int32), "embedded": embedded}
+        return self.decode(self.emissions(features), real)
 
     # In the process that trained it
 

@@ -16,7 +16,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import metrics, models, pictures
 from keras_rnn.models.search import LOWEST
-from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
+from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
 from keras_rnn.tasks.inputs import count_cut, format_of, has_two_columns
 from keras_rnn.tasks.pairs import PairFeatures
 from keras_rnn.tasks.stack import stack_of
@@ -487,9 +487,9 @@ class TranslationServer(Server):
         lengths = lengths_up_to(self.features.max_length)
         widest = max(2 * lengths[-1] + MOST_MORE, self.max_length) + 1
 
-        def compute(encoded, length):
-            ids = encoded.to_tensor(shape=[None, length])
-            tokens, scores, *looked = run(tf.ensure_shape(ids, [ROWS, length]))
+        def compute(encoded, rows, length):
+            ids = encoded["ids"].to_tensor(shape=[None, length])
+            tokens, scores, *looked = run(tf.ensure_shape(ids, [rows, length]))
             tokens, *looked = (
                 tf.pad(part, [[0, 0], [0, widest - part.shape[1]]]) for part in (tokens, *looked)
             )
@@ -497,9 +497,7 @@ class TranslationServer(Server):
 
         tokens = tf.TensorSpec([widest], tf.int32)
         parts = in_blocks(
-            text,
-            lambda texts: self.features.cut(self.features.encode(texts)),
-            lambda encoded: tf.reduce_max(encoded.row_lengths()),
+            {"ids": self.features.cut(self.features.encode(text))},
             compute,
             lengths,
             [tokens, tf.TensorSpec([]), *([tokens] if self.replaces else [])],
