@@ -13,6 +13,7 @@ import keras_rnn
 import pipelines
 from keras_rnn import configs
 from keras_rnn.examples import Data, prepare_data
+from keras_rnn.inheritance import Parent, open_parent, take_over
 from keras_rnn.programs import Programs, device_name
 from keras_rnn.reports import Bar, Board, Lines, log, show_result, show_words
 from keras_rnn.run import import_modules, load_weights
@@ -38,14 +39,18 @@ def train(
         if folder.index().get("finished") and not _goes_on(folder, config, changed):
             return folder.read("metrics.json", default={})
     import_modules(modules)
-    keras.utils.set_random_seed(config.seed)
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
     try:
         task = make_task(task_name, config)
+        parent = None
+        if config.init_from and not folder.checkpoint("last"):
+            parent = open_parent(config.init_from, task)
+            task.parent = parent.task
+        keras.utils.set_random_seed(config.seed)
+        keras.config.set_dtype_policy(config.precision)
         folder.make()
         data = prepare_data(task, folder, train_data, dev_data, config.seed)
-        return _train(task, folder, data, changed, facts)
+        return _train(task, folder, data, changed, facts, parent)
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -106,20 +111,28 @@ def _goes_on(folder: Workdir, config: ml_collections.ConfigDict, changed: list[s
 
 
 def _train(
-    task: Task, folder: Workdir, data: Data, changed: list[str], facts: dict[str, Any]
+    task: Task,
+    folder: Workdir,
+    data: Data,
+    changed: list[str],
+    facts: dict[str, Any],
+    parent: Parent | None,
 ) -> dict[str, Any]:
     config = task.config
     programs = Programs(config.jit_compile, config.max_compilations)
     model = task.build_model()
-    note = "" if folder.checkpoint("last") else task.initialize(model)
+    notes = [] if folder.checkpoint("last") else _begin(task, model, parent)
     trainer = Trainer(task, model, folder, data, programs)
     resumed = trainer.restore()
     # From here on this is a run: until now anything could still be wrong with what was given.
     folder.write(facts, "config.json")
+    if parent:
+        # Whoever goes on asks nothing of the other run any more.
+        trainer.save(better=False, finished="")
     if resumed and {*changed} - {"checkpoint_seconds"}:
         # Whoever changed epochs or the learning rate wants to see what comes of it.
         trainer.state.judged_without_better = 0
-    _announce(trainer, note, resumed)
+    _announce(trainer, notes, resumed)
     server = []
 
     def server_of():
@@ -132,7 +145,17 @@ def _train(
     return _conclude(trainer, reason)
 
 
-def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
+def _begin(task: Task, model: keras.Model, parent: Parent | None) -> list[str]:
+    """Gives a new model what it does not begin to learn from nothing; says what."""
+    notes = []
+    if "vectors" not in task.inherited:
+        notes.append(task.initialize(model))
+    if parent:
+        notes.append(take_over(parent, task, model))
+    return [note for note in notes if note]
+
+
+def _announce(trainer: Trainer, notes: list[str], resumed: bool) -> None:
     task, config, programs = trainer.task, trainer.config, trainer.programs
     if programs.fallback:
         log(f"XLA has no compiler here, going on without: {programs.fallback}")
@@ -150,7 +173,7 @@ def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
     fewest, most = (bound(rows for rows, *_ in shapes) for bound in (min, max))
     rows = f"{most}" if fewest == most else f"{fewest} to {most}"
     log(f"batches of {rows}, padded to {lengths}; {padding:.1%} of it padding")
-    if note:
+    for note in notes:
         log(note)
     if resumed:
         state = trainer.state
@@ -161,7 +184,7 @@ def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
     task, folder, state, programs = trainer.task, trainer.workdir, trainer.state, trainer.programs
     config = task.config
     best = folder.checkpoint("best")
-    if not best:
+    if not state.step:
         # epochs=0: the model as it was initialised.
         trainer.save(better=True, finished=reason)
         best = folder.checkpoint("best")

@@ -50,6 +50,7 @@ ALLOWED |= {
     },
     "reports": {"events", "trainer", "pipelines"},
     "run": {"configs", "programs", "tasks", "workdir", "pipelines"},
+    "inheritance": {"configs", "run", "tasks", "workdir", "pipelines"},
 }
 COMMANDS = {"train", "evaluate", "predict", "export"}
 for command in COMMANDS:
