@@ -14,6 +14,7 @@ import pipelines
 from keras_rnn import configs
 from keras_rnn.examples import Data, prepare_data
 from keras_rnn.inheritance import Parent, open_parent, take_over
+from keras_rnn.profiler import Profiler
 from keras_rnn.programs import Programs, device_name
 from keras_rnn.reports import Bar, Board, Lines, log, show_result, show_words
 from keras_rnn.run import import_modules, load_weights
@@ -129,7 +130,7 @@ def _train(
     if parent:
         # Whoever goes on asks nothing of the other run any more.
         trainer.save(better=False, finished="")
-    if resumed and {*changed} - {"checkpoint_seconds"}:
+    if resumed and {*changed} - {*configs.config.WITHOUT_EFFECT}:
         # Whoever changed epochs or the learning rate wants to see what comes of it.
         trainer.state.judged_without_better = 0
     _announce(trainer, notes, resumed)
@@ -141,7 +142,10 @@ def _train(
         return server[0]
 
     shown = Bar if sys.stdout.isatty() else Lines
-    reason = trainer.run([shown(trainer), Board(trainer, server_of)])
+    callbacks = [shown(trainer), Board(trainer, server_of)]
+    if task.config.profile_steps:
+        callbacks.append(Profiler(trainer, task.config.profile_steps))
+    reason = trainer.run(callbacks)
     return _conclude(trainer, reason)
 
 

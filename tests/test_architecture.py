@@ -49,6 +49,7 @@ ALLOWED |= {
         "pipelines",
     },
     "reports": {"events", "trainer", "pipelines"},
+    "profiler": {"reports", "trainer"},
     "run": {"configs", "programs", "tasks", "workdir", "pipelines"},
     "inheritance": {"configs", "run", "tasks", "workdir", "pipelines"},
 }

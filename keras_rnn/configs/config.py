@@ -18,7 +18,10 @@ Value = bool | int | float | str
 TASKS = ("classification", "tagging", "translation")
 
 # What may change when a run goes on; everything else would make it another run.
-CONTINUABLE = ("epochs", "max_steps", "learning_rate", "checkpoint_seconds")
+CONTINUABLE = ("epochs", "max_steps", "learning_rate", "checkpoint_seconds", "profile_steps")
+
+# What of it changes nothing of the weights that come out.
+WITHOUT_EFFECT = ("checkpoint_seconds", "profile_steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -259,6 +262,14 @@ def shared_keys(**defaults: Value) -> list[Key]:
             live=True,
         ),
         Key("max_shapes", 6, "most padded lengths, each compiled once", minimum=1),
+        Key(
+            "profile_steps",
+            0,
+            "steps to profile, once no more is compiled, for TensorBoard's page Profile (which the extra `profile` "
+            "brings); 0 = none",
+            minimum=0,
+            maximum=1000,
+        ),
         Key("pictures", 8, "dev examples that TensorBoard shows; 0 = none", minimum=0),
     ]
     known = {key.name for key in keys}

@@ -169,6 +169,9 @@ class Classification(Task):
         for chunk in pipelines.in_chunks(records):
             texts = tf.constant([record["text"] for record in chunk])
             encoded, cut = self.features.encode_and_count(texts)
+            empty = sum(not record["text"].strip() for record in chunk)
+            if counts is not None and empty:
+                counts["empty, read as one unknown word"] += empty
             if counts is not None and int(cut):
                 counts[f"cut to {self.config.max_length} tokens"] += int(cut)
             split = {name: _split(ragged) for name, ragged in encoded.items()}
@@ -495,7 +498,8 @@ class ClassificationServer(Server):
     def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
         """Answers with `tokens` and `attention`."""
         texts = tf.constant([record["text"] for record in records], tf.string)
-        result = {name: v.numpy() for name, v in self._functions["details"](texts).items()}
+        # Eagerly: to trace it takes longer than to compute it for a few texts.
+        result = {name: v.numpy() for name, v in self._details(texts).items()}
         lengths = self.features.tokens(texts).row_lengths().numpy()
         answers = []
         for row, length in enumerate(lengths):
