@@ -220,23 +220,26 @@ def _sample(values: tf.Tensor) -> tf.Tensor:
 
 
 def show_result(
-    folder: str, config: Mapping[str, Any], scores: Mapping[str, Any], step: int
+    folder: str, name: str, config: Mapping[str, Any], scores: Mapping[str, Any], step: int
 ) -> None:
-    """The settings of a finished run with its scores, for TensorBoard's page that compares runs."""
-    for name in os.listdir(folder):
-        if ".tfevents." in name:  # of an earlier end
-            os.remove(os.path.join(folder, name))
+    """The settings of a finished run with its scores, for TensorBoard's page that compares runs by their names."""
+    for file in os.listdir(folder):
+        if ".tfevents." in file:  # of an earlier end
+            os.remove(os.path.join(folder, file))
     writer = tf.summary.create_file_writer(folder)
     with writer.as_default(step):
-        hparams.hparams(dict(config), trial_id=os.path.realpath(folder))
-        for name, score in scores.items():
+        hparams.hparams(dict(config), trial_id=name)
+        for metric, score in scores.items():
             if isinstance(score, float):
-                _scalar(f"best/{name}", score)
+                _scalar(f"best/{metric}", score)
     writer.close()
 
 
 def show_words(folder: str, vectors: tf.Tensor, words: Sequence[str]) -> None:
-    """The vectors of words for TensorBoard's projector."""
+    """The vectors of words for TensorBoard's projector.
+
+    In a folder below which there is no other: there the projector would find the vectors without their words.
+    """
     count = min(len(words), PROJECTED_WORDS)
     for name in os.listdir(folder):
         if name.startswith("words."):

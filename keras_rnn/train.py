@@ -1,5 +1,6 @@
 """Training: the command, from files to a trained workdir."""
 
+import hashlib
 import os
 import platform
 import sys
@@ -184,6 +185,12 @@ def _announce(trainer: Trainer, notes: list[str], resumed: bool) -> None:
         log(f"going on after epoch {state.epoch}, step {state.step}")
 
 
+def _short_name(folder: Workdir) -> str:
+    """The folder's own name, with a mark by which those of the same name differ."""
+    mark = hashlib.sha256(os.path.realpath(folder.path).encode()).hexdigest()[:4]
+    return f"{os.path.basename(folder.path)} {mark}"
+
+
 def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
     task, folder, state, programs = trainer.task, trainer.workdir, trainer.state, trainer.programs
     config = task.config
@@ -213,9 +220,10 @@ def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
     }
     metrics = {**judged, "training": facts}
     folder.write(metrics, "metrics.json")
-    os.makedirs(folder.tensorboard, exist_ok=True)
-    show_result(folder.tensorboard, configs.flatten(config), judged, state.step)
-    show_words(folder.tensorboard, *task.word_vectors(trainer.model))
+    os.makedirs(os.path.join(folder.tensorboard, "train"), exist_ok=True)
+    settings = configs.flatten(config)
+    show_result(folder.tensorboard, _short_name(folder), settings, judged, state.step)
+    show_words(os.path.join(folder.tensorboard, "train"), *task.word_vectors(trainer.model))
     log(
         f"finished: {reason}; best dev {task.metric} {judged[task.metric]:.4f} "
         f"(epoch {state.best_epoch})"

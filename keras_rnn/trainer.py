@@ -269,7 +269,8 @@ class Trainer:
             state.step += 1
             state.batch += len(group)
             at_end = self._is_unjudged() or self.interruption.asked
-            if len(losses) == LOOK_EVERY or at_end:
+            # By the place in the epoch: whoever goes on within it looks at the same steps.
+            if -(-state.batch // config.accumulate) % LOOK_EVERY == 0 or at_end:
                 self._look(losses)
                 state.gradient_norm = float(norm)
                 logs = self._running()

@@ -108,6 +108,7 @@ def tags(workdir) -> dict[str, list[int]]:
 
 def test_pictures_come_first_and_last_and_as_often_as_they_are_cheap(files, tmp_path, monkeypatch):
     """With nothing to spend two of four evaluations have them, with all there is to spend each."""
+    names = []
     for share, steps in ((0.0, [20, 80]), (1.0, [20, 40, 60, 80])):
         monkeypatch.setattr(reports, "SHOWING_SHARE", share)
         workdir = tmp_path / str(share)
@@ -116,6 +117,9 @@ def test_pictures_come_first_and_last_and_as_often_as_they_are_cheap(files, tmp_
         assert set(shown["loss"]) == {20, 40, 60, 80}
         for name in ("attention/0", "gates/0", "weights/logits/kernel", "gradients/logits/kernel"):
             assert shown[name] == steps, name
+        names.append(set(shown))
+    # Whatever other models the process has had.
+    assert names[0] == names[1]
 
 
 def test_some_steps_are_profiled(files, tmp_path, capsys):

@@ -22,7 +22,8 @@ def recurrent_layer(
 ) -> keras.layers.Layer:
     """One recurrent layer, forwards or in both directions, that returns its outputs and its last states."""
     noise = {"recurrent_dropout": recurrent_dropout} if recurrent_dropout else {}
-    cell = make_cell(cell, units, dtype=dtype, **noise)
+    # Named, because Keras would number the cells of a process, and curves would have other names in the next.
+    cell = make_cell(cell, units, dtype=dtype, name="cell", **noise)
     layer = FusedRNN(cell, return_sequences=True, return_state=True, name=name)
     return keras.layers.Bidirectional(layer, dtype=dtype, name=name) if bidirectional else layer
 
