@@ -164,3 +164,15 @@ def test_a_profile_waits_until_nothing_is_compiled(monkeypatch):
         trainer.state.step += 1
         callback.on_train_batch_end(step)
     assert calls == [("start", 15), ("stop", 17)]
+
+
+def test_the_start_line_says_what_was_not_read_as_it_is(files, tmp_path, capsys):
+    rows = [
+        {"text": text, "label": label} for text, label in (("a b c d", "x"), ("", "y"), (" ", "x"))
+    ]
+    data = small_data.write_tsv(tmp_path / "odd.tsv", rows * 2)
+    flags = [f"--train_data={data}", f"--dev_data={data}"]
+    assert command(tmp_path / "w", flags, epochs=0, max_length=3) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    # Both files count.
+    assert first.endswith("; 4 cut to 3 tokens, 8 empty, read as one unknown word")
