@@ -23,6 +23,9 @@ PROJECTED_WORDS = 10_000
 # Share of the training's time that histograms and pictures may take.
 SHOWING_SHARE = 0.02
 
+# Seconds that they are taken to need before they have been made once.
+SHOWING_SECONDS = 1.0
+
 # Seconds between two drawings of the bar, and its width.
 BAR_INTERVAL = 0.1
 BAR_WIDTH = 20
@@ -120,8 +123,8 @@ class Board(keras.callbacks.Callback):
     """What TensorBoard shows: losses, metrics, learning rate and throughput, the spread of weights and gradients, and
     pictures of fixed dev examples.
 
-    Curves have a point for each evaluation. The rest takes longer to make, and comes at the first evaluation, at the
-    last, and between them as often as costs no more than `SHOWING_SHARE` of the time.
+    Curves have a point for each evaluation. The rest takes longer to make, and comes at the last, and before it as
+    often as costs no more than `SHOWING_SHARE` of the time.
     """
 
     def __init__(self, trainer: Trainer, server_of: Callable[[], Any]):
@@ -136,7 +139,7 @@ class Board(keras.callbacks.Callback):
         }
         self.seen = {}
         self.began = time.perf_counter()
-        self.showing = 0.0
+        self.showing = SHOWING_SECONDS
 
     def on_train_batch_end(self, batch, logs=None):
         if not logs or logs.get("loss") == self.seen.get("loss"):
@@ -173,7 +176,7 @@ class Board(keras.callbacks.Callback):
             writer.flush()
 
     def _is_affordable(self) -> bool:
-        """Whether histograms and pictures have taken but their share of the time: the first always, then ever rarer."""
+        """Whether histograms and pictures have taken but their share of the time."""
         return self.showing <= SHOWING_SHARE * (time.perf_counter() - self.began)
 
     def _histograms(self):
