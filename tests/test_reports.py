@@ -175,4 +175,4 @@ def test_the_start_line_says_what_was_not_read_as_it_is(files, tmp_path, capsys)
     assert command(tmp_path / "w", flags, epochs=0, max_length=3) == 0
     first = capsys.readouterr().out.splitlines()[0]
     # Both files count.
-    assert first.endswith("; 4 cut to 3 tokens, 8 empty, read as one unknown word")
+    assert first.endswith("; 8 empty (read as an unknown word), 4 cut to 3 tokens")

@@ -171,7 +171,7 @@ class Classification(Task):
             encoded, cut = self.features.encode_and_count(texts)
             empty = sum(not record["text"].strip() for record in chunk)
             if counts is not None and empty:
-                counts["empty, read as one unknown word"] += empty
+                counts["empty (read as an unknown word)"] += empty
             if counts is not None and int(cut):
                 counts[f"cut to {self.config.max_length} tokens"] += int(cut)
             split = {name: _split(ragged) for name, ragged in encoded.items()}
