@@ -377,7 +377,9 @@ def _families_of(characters: frozenset[str]) -> tuple[str, ...]:
     chosen = ["DejaVu Sans"]
     held = ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap()
     missing = {ord(character) for character in characters} - set(held)
-    for font in font_manager.fontManager.ttflist if missing else []:
+    # Matplotlib's font of last resort claims every character, and has a picture of its script for each.
+    fonts = [f for f in font_manager.fontManager.ttflist if not f.name.startswith("Last Resort")]
+    for font in fonts if missing else []:
         try:
             held = ft2font.FT2Font(font.fname).get_charmap()
         except (OSError, RuntimeError):

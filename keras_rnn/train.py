@@ -1,5 +1,6 @@
 """Training: the command, from files to a trained workdir."""
 
+import hashlib
 import os
 import platform
 import sys
@@ -13,6 +14,8 @@ import keras_rnn
 import pipelines
 from keras_rnn import configs
 from keras_rnn.examples import Data, prepare_data
+from keras_rnn.inheritance import Parent, open_parent, take_over
+from keras_rnn.profiler import Profiler
 from keras_rnn.programs import Programs, device_name
 from keras_rnn.reports import Bar, Board, Lines, log, show_result, show_words
 from keras_rnn.run import import_modules, load_weights
@@ -38,14 +41,18 @@ def train(
         if folder.index().get("finished") and not _goes_on(folder, config, changed):
             return folder.read("metrics.json", default={})
     import_modules(modules)
-    keras.utils.set_random_seed(config.seed)
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
     try:
         task = make_task(task_name, config)
+        parent = None
+        if config.init_from and not folder.checkpoint("last"):
+            parent = open_parent(config.init_from, task)
+            task.parent = parent.task
+        keras.utils.set_random_seed(config.seed)
+        keras.config.set_dtype_policy(config.precision)
         folder.make()
         data = prepare_data(task, folder, train_data, dev_data, config.seed)
-        return _train(task, folder, data, changed, facts)
+        return _train(task, folder, data, changed, facts, parent)
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -106,20 +113,28 @@ def _goes_on(folder: Workdir, config: ml_collections.ConfigDict, changed: list[s
 
 
 def _train(
-    task: Task, folder: Workdir, data: Data, changed: list[str], facts: dict[str, Any]
+    task: Task,
+    folder: Workdir,
+    data: Data,
+    changed: list[str],
+    facts: dict[str, Any],
+    parent: Parent | None,
 ) -> dict[str, Any]:
     config = task.config
     programs = Programs(config.jit_compile, config.max_compilations)
     model = task.build_model()
-    note = "" if folder.checkpoint("last") else task.initialize(model)
+    notes = [] if folder.checkpoint("last") else _begin(task, model, parent)
     trainer = Trainer(task, model, folder, data, programs)
     resumed = trainer.restore()
     # From here on this is a run: until now anything could still be wrong with what was given.
     folder.write(facts, "config.json")
-    if resumed and {*changed} - {"checkpoint_seconds"}:
+    if parent:
+        # Whoever goes on asks nothing of the other run any more.
+        trainer.save(better=False, finished="")
+    if resumed and {*changed} - {*configs.config.WITHOUT_EFFECT}:
         # Whoever changed epochs or the learning rate wants to see what comes of it.
         trainer.state.judged_without_better = 0
-    _announce(trainer, note, resumed)
+    _announce(trainer, notes, resumed)
     server = []
 
     def server_of():
@@ -128,11 +143,24 @@ def _train(
         return server[0]
 
     shown = Bar if sys.stdout.isatty() else Lines
-    reason = trainer.run([shown(trainer), Board(trainer, server_of)])
+    callbacks = [shown(trainer), Board(trainer, server_of)]
+    if task.config.profile_steps:
+        callbacks.append(Profiler(trainer, task.config.profile_steps))
+    reason = trainer.run(callbacks)
     return _conclude(trainer, reason)
 
 
-def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
+def _begin(task: Task, model: keras.Model, parent: Parent | None) -> list[str]:
+    """Gives a new model what it does not begin to learn from nothing; says what."""
+    notes = []
+    if "vectors" not in task.inherited:
+        notes.append(task.initialize(model))
+    if parent:
+        notes.append(take_over(parent, task, model))
+    return [note for note in notes if note]
+
+
+def _announce(trainer: Trainer, notes: list[str], resumed: bool) -> None:
     task, config, programs = trainer.task, trainer.config, trainer.programs
     if programs.fallback:
         log(f"XLA has no compiler here, going on without: {programs.fallback}")
@@ -150,18 +178,24 @@ def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
     fewest, most = (bound(rows for rows, *_ in shapes) for bound in (min, max))
     rows = f"{most}" if fewest == most else f"{fewest} to {most}"
     log(f"batches of {rows}, padded to {lengths}; {padding:.1%} of it padding")
-    if note:
+    for note in notes:
         log(note)
     if resumed:
         state = trainer.state
         log(f"going on after epoch {state.epoch}, step {state.step}")
 
 
+def _short_name(folder: Workdir) -> str:
+    """The folder's own name, with a mark by which those of the same name differ."""
+    mark = hashlib.sha256(os.path.realpath(folder.path).encode()).hexdigest()[:4]
+    return f"{os.path.basename(folder.path)} {mark}"
+
+
 def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
     task, folder, state, programs = trainer.task, trainer.workdir, trainer.state, trainer.programs
     config = task.config
     best = folder.checkpoint("best")
-    if not best:
+    if not state.step:
         # epochs=0: the model as it was initialised.
         trainer.save(better=True, finished=reason)
         best = folder.checkpoint("best")
@@ -186,9 +220,10 @@ def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
     }
     metrics = {**judged, "training": facts}
     folder.write(metrics, "metrics.json")
-    os.makedirs(folder.tensorboard, exist_ok=True)
-    show_result(folder.tensorboard, configs.flatten(config), judged, state.step)
-    show_words(folder.tensorboard, *task.word_vectors(trainer.model))
+    os.makedirs(os.path.join(folder.tensorboard, "train"), exist_ok=True)
+    settings = configs.flatten(config)
+    show_result(folder.tensorboard, _short_name(folder), settings, judged, state.step)
+    show_words(os.path.join(folder.tensorboard, "train"), *task.word_vectors(trainer.model))
     log(
         f"finished: {reason}; best dev {task.metric} {judged[task.metric]:.4f} "
         f"(epoch {state.best_epoch})"

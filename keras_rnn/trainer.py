@@ -86,6 +86,8 @@ class Trainer:
         self.saved_at = time.monotonic()
         # Those of the last step, to be shown.
         self.gradients: list[tf.Tensor] = []
+        # Why training ends with the evaluation that is being shown; "" while it goes on.
+        self.reason = ""
 
     # Compiled
 
@@ -210,7 +212,7 @@ class Trainer:
             finished = state.epoch
             if whole:
                 state.epoch, state.batch = state.epoch + 1, 0
-            reason = self._reason()
+            self.reason = reason = self._reason()
             # What is shown comes first: what lies past the last checkpoint is shown again.
             callbacks.on_epoch_end(finished, logs)
             self.save(better, reason)
@@ -267,7 +269,8 @@ class Trainer:
             state.step += 1
             state.batch += len(group)
             at_end = self._is_unjudged() or self.interruption.asked
-            if len(losses) == LOOK_EVERY or at_end:
+            # By the place in the epoch: whoever goes on within it looks at the same steps.
+            if -(-state.batch // config.accumulate) % LOOK_EVERY == 0 or at_end:
                 self._look(losses)
                 state.gradient_norm = float(norm)
                 logs = self._running()

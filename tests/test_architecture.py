@@ -49,7 +49,9 @@ ALLOWED |= {
         "pipelines",
     },
     "reports": {"events", "trainer", "pipelines"},
+    "profiler": {"reports", "trainer"},
     "run": {"configs", "programs", "tasks", "workdir", "pipelines"},
+    "inheritance": {"configs", "run", "tasks", "workdir", "pipelines"},
 }
 COMMANDS = {"train", "evaluate", "predict", "export"}
 for command in COMMANDS:

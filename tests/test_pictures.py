@@ -176,3 +176,15 @@ def test_fonts_are_looked_for_when_letters_are_missing():
 def test_arrays_that_do_not_fit_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_font_that_has_the_character_goes_before_that_of_last_resort(monkeypatch):
+    """U+2312 is in DejaVu Sans Mono and not in DejaVu Sans; matplotlib brings both."""
+    manager = pytest.importorskip("matplotlib.font_manager").fontManager
+    last = [font for font in manager.ttflist if font.name.startswith("Last Resort")]
+    mono = [font for font in manager.ttflist if font.name == "DejaVu Sans Mono"]
+    monkeypatch.setattr(manager, "ttflist", [*last, *mono])
+    assert pictures._families("a\u2312") == ["DejaVu Sans", "DejaVu Sans Mono"]
+    # What none has stays to matplotlib.
+    assert pictures._families("a\U0010fffd") == ["DejaVu Sans"]
+    pictures._families_of.cache_clear()

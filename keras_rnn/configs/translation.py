@@ -39,13 +39,14 @@ def keys() -> list[Key]:
     shared = [key for key in shared if key.name != "vectors"]
     return [
         *shared,
-        Key("joint_vocabulary", True, "one vocabulary for both sides"),
+        Key("joint_vocabulary", True, "one vocabulary for both sides", part="task"),
         Key(
             "tie",
             "all",
             "which weights are the target embeddings too: none, the output's (target), or also the source "
             "embeddings (all, with joint_vocabulary)",
             choices=("none", "target", "all"),
+            part="task",
         ),
         Key(
             "attention",
@@ -59,19 +60,28 @@ def keys() -> list[Key]:
                 "conditional",
                 "none",
             ),
+            part="task",
         ),
-        Key("attention_units", 256, "size of an additive attention's hidden layer", minimum=1),
+        Key(
+            "attention_units",
+            256,
+            "size of an additive attention's hidden layer",
+            minimum=1,
+            part="task",
+        ),
         Key(
             "coverage",
             False,
             "the attention (bahdanau, conditional) knows where it has looked before",
+            part="task",
         ),
-        Key("decoder_layers", 1, "recurrent layers of the decoder", minimum=1),
+        Key("decoder_layers", 1, "recurrent layers of the decoder", minimum=1, part="task"),
         Key(
             "bridge",
             "learnt",
             "where the decoder's first states come from: a layer on the encoder's last ones, a copy, or zero",
             choices=("learnt", "copied", "zero"),
+            part="task",
         ),
         Key(
             "word_dropout",

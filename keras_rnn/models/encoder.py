@@ -11,6 +11,9 @@ from keras_rnn.layers.characters import CHARACTER_LAYERS, unit_vectors
 
 UNKNOWN = 1
 
+# What may stand beside a token's own vector, in this order.
+OTHER_PARTS = ("characters", "vectors", "attributes")
+
 Tensor = Any
 
 
@@ -19,7 +22,8 @@ def recurrent_layer(
 ) -> keras.layers.Layer:
     """One recurrent layer, forwards or in both directions, that returns its outputs and its last states."""
     noise = {"recurrent_dropout": recurrent_dropout} if recurrent_dropout else {}
-    cell = make_cell(cell, units, dtype=dtype, **noise)
+    # Named, because Keras would number the cells of a process, and curves would have other names in the next.
+    cell = make_cell(cell, units, dtype=dtype, name="cell", **noise)
     layer = FusedRNN(cell, return_sequences=True, return_state=True, name=name)
     return keras.layers.Bidirectional(layer, dtype=dtype, name=name) if bidirectional else layer
 
@@ -208,6 +212,24 @@ class TextEncoder(keras.layers.Layer):
         self.stack = RecurrentStack(**stack, dtype=dtype, name="stack")
         self.features = self.stack.features + (self.width if skip else 0)
         self.seed_generator = keras.random.SeedGenerator() if word_dropout else None
+
+    @property
+    def parts(self) -> dict[str, keras.layers.Layer]:
+        """What makes the vectors of tokens, name -> layer, in the order in which they stand side by side."""
+        layers = {name: getattr(self, name) for name in ("embedding", *OTHER_PARTS)}
+        return {name: layer for name, layer in layers.items() if layer is not None}
+
+    @property
+    def inputs(self) -> list[tuple[str, int]]:
+        """Of each feature that the recurrent layers read, the part that it comes from, and its number there."""
+        config = self.config
+        sizes = {
+            "embedding": config["embedding_dim"],
+            "characters": self.characters.features if self.characters is not None else 0,
+            "vectors": config["vectors_dim"],
+            "attributes": config["attributes"] * config["attribute_dim"],
+        }
+        return [(name, number) for name in self.parts for number in range(sizes[name])]
 
     def build(self, features_shape):
         ids = features_shape["ids"]

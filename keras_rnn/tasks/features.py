@@ -1,6 +1,7 @@
 """Text to the ids that a model reads: one encoding for training and serving, in graph."""
 
 import collections
+from collections.abc import Callable, Iterable, Mapping
 
 import ml_collections
 import tensorflow as tf
@@ -46,9 +47,14 @@ class TextFeatures(tf.Module):
         self.sentence_length = sentence_length
 
     @classmethod
-    def fit(cls, config: ml_collections.ConfigDict, texts) -> "TextFeatures":
-        """Learns the vocabularies from `texts()`, an iterable of strings, read anew at each call."""
-        tokenizer = pipelines.train_tokenizer(
+    def fit(
+        cls,
+        config: ml_collections.ConfigDict,
+        texts: Callable[[], Iterable[str]],
+        given: Mapping[str, pipelines.Tokenizer],
+    ) -> "TextFeatures":
+        """Learns the vocabularies from `texts()`, read anew at each call; those that are given stay as they are."""
+        tokenizer = given.get("embedding") or pipelines.train_tokenizer(
             config.tokenizer,
             texts(),
             config.vocabulary_size,
@@ -57,12 +63,12 @@ class TextFeatures(tf.Module):
         )
         alphabet = None
         if config.characters:
-            alphabet = pipelines.train_tokenizer(
+            alphabet = given.get("characters") or pipelines.train_tokenizer(
                 "characters", texts(), config.vocabulary_size, min_count=config.min_count
             )
         vectors = None
         if config.vectors:
-            vectors = _vector_tokenizer(config, tokenizer)
+            vectors = given.get("vectors") or _vector_tokenizer(config, tokenizer)
         return cls.from_config(config, tokenizer, alphabet, vectors)
 
     @classmethod
@@ -93,6 +99,16 @@ class TextFeatures(tf.Module):
             for name, is_wanted in wanted.items()
         ]
         return cls.from_config(config, pipelines.load_tokenizer(directory), *others)
+
+    @property
+    def vocabularies(self) -> dict[str, pipelines.Tokenizer]:
+        """The tokenizers by the part of the encoder that reads their ids."""
+        named = {
+            "embedding": self.tokenizer,
+            "characters": self.alphabet,
+            "vectors": self.vectors,
+        }
+        return {name: tokenizer for name, tokenizer in named.items() if tokenizer is not None}
 
     @property
     def columns(self) -> dict[str, pipelines.Column]:

@@ -131,7 +131,20 @@ class Tagging(Task):
         self.model_tags = self._tags_of_model()
         self.width = conll.column_count(first.file) if first.file else 0
         self.seen = set(tokens)
-        self.features = TokenFeatures.fit(self.config, tokens)
+        vectors_dim = self.parent.vectors_dim if self.parent else 0
+        self.features = TokenFeatures.fit(self.config, tokens, self.inherited, vectors_dim)
+
+    @property
+    def vocabularies(self):
+        return self.features.vocabularies
+
+    @property
+    def vectors_dim(self):
+        return self.features.vectors_dim
+
+    @property
+    def labels(self):
+        return self.model_tags
 
     def _tags_of_model(self) -> list[str]:
         if self.scheme == "plain":
@@ -284,11 +297,15 @@ class Tagging(Task):
 
     # Model
 
+    @property
+    def embedding_dim(self):
+        return self.config.embedding_dim or 64
+
     def build_model(self):
         config, features = self.config, self.features
         encoder = {
             "vocabulary_size": features.words.size,
-            "embedding_dim": config.embedding_dim or 64,
+            "embedding_dim": self.embedding_dim,
             "stack": stack_of(config),
             "dropout": config.dropout,
             "word_dropout": config.word_dropout,
@@ -317,6 +334,13 @@ class Tagging(Task):
         )
         model(features.pad(features.encode(tf.ragged.constant([["a"]]))))
         return model
+
+    def label_axes(self, model):
+        layer = model.output_layer
+        axes = [(layer.kernel, (1,)), (layer.bias, (0,))]
+        if self.config.crf:
+            axes += [(layer.transitions, (0, 1)), (layer.start, (0,)), (layer.end, (0,))]
+        return axes
 
     def initialize(self, model):
         if not self.config.vectors:

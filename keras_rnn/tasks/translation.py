@@ -109,8 +109,12 @@ class Translation(Task):
 
     def fit(self, records):
         self.features = PairFeatures.fit(
-            self.config, lambda side: (record[side] for record in records())
+            self.config, lambda side: (record[side] for record in records()), self.inherited
         )
+
+    @property
+    def vocabularies(self):
+        return self.features.vocabularies
 
     def save(self, directory):
         self.features.save(directory)
