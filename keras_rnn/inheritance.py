@@ -43,8 +43,6 @@ def open_parent(path: str, task: Task) -> Parent:
         run = open_run(path)
     except pipelines.InputError as error:
         raise _error(path, error) from None
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _error(path, f"it is damaged: {error!r}") from None
     _require_alike(path, run.task, task)
     return Parent(path, run.task, run.model)
 

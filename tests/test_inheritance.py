@@ -204,7 +204,7 @@ def damaged(parent, folder, what) -> None:
         ("weights", "model.weights.h5: cannot be read into this model"),
         ("no weights", "has no checkpoint yet"),
         ("vocabulary", "vocabulary"),
-        ("labels", "it is damaged: KeyError('labels')"),
+        ("labels", "are damaged: KeyError('labels')"),
         ("cell", "--config.cell=MyCell: it must be one of"),
         ("import", "--import=no_cells: there is no such module"),
     ],
