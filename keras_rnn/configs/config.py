@@ -18,7 +18,7 @@ Value = bool | int | float | str
 TASKS = ("classification", "tagging", "translation")
 
 # What may change when a run goes on; everything else would make it another run.
-CONTINUABLE = ("epochs", "max_steps", "learning_rate", "checkpoint_seconds")
+CONTINUABLE = ("epochs", "max_steps", "learning_rate", "checkpoint_seconds", "distribute")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,6 +240,13 @@ def shared_keys(**defaults: Value) -> list[Key]:
             live=True,
         ),
         Key("max_shapes", 6, "most padded lengths, each compiled once", minimum=1),
+        Key(
+            "distribute",
+            "none",
+            "who trains together: none (one device), mirrored (all GPUs of this machine), multi_worker (the processes "
+            "that the environment variable TF_CONFIG names); batch_size is that of all together",
+            choices=("none", "mirrored", "multi_worker"),
+        ),
         Key("pictures", 8, "dev examples that TensorBoard shows; 0 = none", minimum=0),
     ]
     known = {key.name for key in keys}
