@@ -57,9 +57,10 @@ class Replicas:
     def sum(self, values):
         """The sum over all replicas of a nest of values that each has."""
         flat = tf.nest.flatten(values)
-        sums = self.strategy.extended.batch_reduce_to("SUM", [(value, value) for value in flat])
-        first = [self.strategy.experimental_local_results(total)[0] for total in sums]
-        return tf.nest.pack_sequence_as(values, first)
+        first = self.strategy.extended.worker_devices[0]
+        sums = self.strategy.extended.batch_reduce_to("SUM", [(value, first) for value in flat])
+        sums = [self.strategy.experimental_local_results(total)[0] for total in sums]
+        return tf.nest.pack_sequence_as(values, sums)
 
     def any(self, *flags: bool) -> list[bool]:
         """Of each flag whether any worker raised it."""
