@@ -2,14 +2,16 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
 import pipelines
 
-EXAMPLE = '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
+EXAMPLE = (
+    '{"cluster": {"worker": ["HOST:PORT", "HOST:PORT"]}, "task": {"type": "worker", "index": 0}}'
+)
 
 
 class Replicas:
@@ -84,10 +86,9 @@ class Replicas:
     @staticmethod
     def lost(error: tf.errors.OpError) -> pipelines.InputError:
         """What to say where another worker is gone."""
-        reason = str(error.message).strip().splitlines()[0]
         return pipelines.InputError(
             "another worker is lost; the same command on all of them goes on from the last checkpoint "
-            f"({type(error).__name__}: {reason[:200]})"
+            f"({_reason(error)})"
         )
 
     def _each(self, values):
@@ -115,18 +116,32 @@ class Replicas:
                     state.assign(np.array([seed % 2**31, draws], state.dtype.as_numpy_dtype))
 
 
-def make_replicas(distribute: str) -> Replicas:
-    """The replicas for `--config.distribute`; with multi_worker it waits for the other workers.
+def make_replicas(distribute: str, log: Callable[[str], None]) -> Replicas:
+    """The replicas for `--config.distribute`; with multi_worker it waits for the other workers, and the chief says so.
 
     Raises:
-        InputError: TF_CONFIG does not name the workers.
+        InputError: TF_CONFIG does not name the workers, or they do not come together.
     """
     if distribute == "none":
         return Replicas()
     if distribute == "mirrored":
         return Replicas(tf.distribute.MirroredStrategy())
     worker, workers = _place(os.environ.get("TF_CONFIG", ""))
-    return Replicas(tf.distribute.MultiWorkerMirroredStrategy(), worker, workers)
+    if worker == 0:
+        log(f"waiting for the other {workers - 1} of {workers} workers")
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise pipelines.InputError(
+            f"--config.distribute=multi_worker: the workers do not come together: {_reason(error)}"
+        ) from None
+    return Replicas(strategy, worker, workers)
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """One line of what TensorFlow says, without the name of its function."""
+    first = str(error.message).strip().splitlines()[0]
+    return f"{type(error).__name__}: {first.rpartition('}} ')[2][:200]}"
 
 
 def _place(text: str) -> tuple[int, int]:

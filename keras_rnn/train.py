@@ -38,7 +38,7 @@ def train(
     folder = Workdir(workdir)
     facts = _describe(task_name, config, train_data, dev_data, modules)
     # Before anything else is asked of TensorFlow, for its servers are to be started first.
-    replicas = make_replicas(config.distribute)
+    replicas = make_replicas(config.distribute, log)
     changed = []
     if folder.exists():
         changed = _refuse_changes(folder, folder.read("config.json"), facts)
@@ -191,7 +191,8 @@ def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
     log(f"batches of {rows}, padded to {lengths}; {padding:.1%} of it padding")
     replicas = trainer.replicas
     if config.distribute != "none":
-        log(f"{replicas.count} replicas in {replicas.workers} processes share each batch")
+        processes = "1 process" if replicas.workers == 1 else f"{replicas.workers} processes"
+        log(f"{replicas.count} replicas in {processes} share each batch")
     if note:
         log(note)
     if resumed:
