@@ -29,7 +29,7 @@ def main(devices: int, folder: str, arguments: list[str]) -> int:
         copies = [strategy.experimental_local_results(v.value) for v in trainer.model.variables]
         for number, values in zip(trainer.replicas.local, zip(*copies)):
             named = {
-                f"{place}/{variable.path.rsplit('/', 1)[-1]}": value.numpy()
+                f"model/{place}/{variable.path.rsplit('/', 1)[-1]}": value.numpy()
                 for place, (variable, value) in enumerate(zip(trainer.model.variables, values))
             }
             np.savez(os.path.join(folder, f"replica-{number}.npz"), **named)
