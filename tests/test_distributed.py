@@ -188,7 +188,7 @@ def test_two_processes_end_as_one_does_and_the_chief_alone_writes(task, data, al
 def test_a_worker_is_killed_and_the_same_command_goes_on(victim, data, tmp_path):
     """The weights at the end are those of two workers that nobody disturbed, bit for bit, noise included."""
     arguments = without(
-        data["classification"], epochs=40, patience=0, dropout=0.2, checkpoint_seconds=0.05
+        data["classification"], epochs=8, patience=0, dropout=0.2, checkpoint_seconds=0.05
     )
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
     for folder in (undisturbed, disturbed):
