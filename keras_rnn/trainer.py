@@ -283,7 +283,8 @@ class Trainer:
             losses.append(group_losses)
             state.step += 1
             state.batch += len(group)
-            looking = len(losses) == LOOK_EVERY or self._is_unjudged()
+            # By the number of the step: a run that goes on looks, and shows, where an undisturbed one does.
+            looking = state.step % LOOK_EVERY == 0 or self._is_unjudged()
             if looking or self.replicas.workers == 1:
                 self._agree()
             at_end = self._is_unjudged() or self.ending
