@@ -28,7 +28,8 @@ ALLOWED = {
     "conversion": {"cells", "layers"},
     "checks": {"cells", "layers"},
     "models": {"cells", "layers", "attention"},
-    "programs": {"pipelines"},  # Compiled functions, counted.
+    "replicas": {"pipelines"},  # Devices that train together.
+    "programs": {"replicas", "pipelines"},  # Compiled functions, counted.
     "workdir": {"pipelines"},
     "tasks": {"configs", "metrics", "pictures", "pipelines"}
     | {"models", "cells", "layers", "attention"},
@@ -44,6 +45,7 @@ ALLOWED |= {
         "interruption",
         "optimizer",
         "programs",
+        "replicas",
         "tasks",
         "workdir",
         "pipelines",

@@ -18,10 +18,17 @@ Value = bool | int | float | str
 TASKS = ("classification", "tagging", "translation")
 
 # What may change when a run goes on; everything else would make it another run.
-CONTINUABLE = ("epochs", "max_steps", "learning_rate", "checkpoint_seconds", "profile_steps")
+CONTINUABLE = (
+    "epochs",
+    "max_steps",
+    "learning_rate",
+    "checkpoint_seconds",
+    "profile_steps",
+    "distribute",
+)
 
 # What of it changes nothing of the weights that come out.
-WITHOUT_EFFECT = ("checkpoint_seconds", "profile_steps")
+WITHOUT_EFFECT = ("checkpoint_seconds", "profile_steps", "distribute")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,6 +276,13 @@ def shared_keys(**defaults: Value) -> list[Key]:
             "brings); 0 = none",
             minimum=0,
             maximum=1000,
+        ),
+        Key(
+            "distribute",
+            "none",
+            "who trains together: none (one device), mirrored (all GPUs of this machine), multi_worker (the processes "
+            "that the environment variable TF_CONFIG names); batch_size is that of all together",
+            choices=("none", "mirrored", "multi_worker"),
         ),
         Key("pictures", 8, "dev examples that TensorBoard shows; 0 = none", minimum=0),
     ]
