@@ -34,7 +34,7 @@ def in_blocks(
     """Computes something of each text, `ROWS` texts at a time, at one of a few lengths.
 
     Arguments:
-        text: string[batch], any number of them.
+        text: string[batch], any number of them; or string[batch, texts], where several belong together.
         encode: the ragged features of a block of texts.
         length_of: the longest row of these features.
         compute: `compute(features, length)`, tensors [ROWS, ...].
@@ -46,7 +46,7 @@ def in_blocks(
     """
     number = tf.shape(text)[0]
     count = -(-number // ROWS)
-    text = tf.concat([text, tf.fill([count * ROWS - number], "")], 0)
+    text = tf.concat([text, tf.fill([count * ROWS - number, *text.shape[1:]], "")], 0)
 
     def block(place, arrays):
         features = encode(text[place * ROWS : (place + 1) * ROWS])

@@ -1,0 +1,75 @@
+"""Question answering: a word or a span for a question about a text.
+
+Two kinds of answers, told by the data or by `answers`:
+
+words: one of the answers that the training data has, as in stories of the bAbI kind. A recurrent network reads each
+sentence, others read the sentences in their order, in several hops, of which each makes of the question what is left
+to ask.
+spans: a piece of the text, as in SQuAD, or nothing. Recurrent networks read question and text, the text beside an
+attention to the question; two pointers find the first and the last word together.
+
+    keras-rnn train --task=question_answering --train_data=train.jsonl --dev_data=dev.jsonl --workdir=W
+
+Data: JSONL (or TSV, CSV) with `context`, `question`, `answer`, and maybe `task`, the kind of question; or SQuAD's JSON.
+"""
+
+from keras_rnn.configs.config import Key, shared_keys
+
+# Words alone: answers are told by them, and where they stand.
+UNUSED = ("tokenizer",)
+
+
+def keys() -> list[Key]:
+    """The keys of question answering, shared ones first."""
+    shared = shared_keys(
+        cell="gru",
+        units=64,
+        embedding_dim=64,
+        lower=True,
+        max_length=2500,
+        dropout=0.0,
+        batch_size=64,
+        epochs=40,
+        patience=0,
+        learning_rate=3e-3,
+        schedule="linear",
+        warmup_steps=200,
+        clip_norm=5.0,
+        max_shapes=5,
+    )
+    return [
+        *[key for key in shared if key.name not in UNUSED],
+        Key(
+            "answers",
+            "detect",
+            "what an answer is: one of a set of words, or a span of the context; detect looks at the training data",
+            choices=("detect", "words", "spans"),
+        ),
+        Key("hops", 4, "how often the sentences of a context are read, for words", minimum=1),
+        Key(
+            "sentence_length",
+            40,
+            "most tokens of a sentence, for words; a longer one goes on as the next sentence",
+            minimum=1,
+        ),
+        Key(
+            "answer_length",
+            15,
+            "most tokens of an answer, for spans",
+            minimum=1,
+            maximum=100,
+            live=True,
+        ),
+        Key(
+            "word_dropout",
+            0.0,
+            "share of training words replaced by the unknown word, for words",
+            minimum=0,
+            maximum=0.95,
+        ),
+        Key(
+            "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
+        ),
+        Key("vectors_trainable", False, "go on training pretrained vectors"),
+        Key("data.delimiter", "", "what separates columns; by the file's name if not given"),
+    ]
