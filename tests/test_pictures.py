@@ -14,6 +14,7 @@ from keras_rnn.pictures import (
     draw_alignment,
     draw_attention,
     draw_gates,
+    draw_story,
     draw_transitions,
     to_pixels,
 )
@@ -176,3 +177,12 @@ def test_fonts_are_looked_for_when_letters_are_missing():
 def test_arrays_that_do_not_fit_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_story_has_a_row_a_sentence_and_a_column_a_hop():
+    weights = [[0.0, 0.75, 0.0], [0.5, 0.25, 0.0]]
+    axis = draw_story(weights, ["Ada took the map.", "Ada ran."], "Where?").axes[0]
+    np.testing.assert_array_equal(axis.images[0].get_array(), [[0.0, 0.5], [0.75, 0.25]])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2"]
+    with pytest.raises(ValueError, match="story: 3 time steps for 4 words"):
+        draw_story(weights, ["a", "b", "c", "d"])

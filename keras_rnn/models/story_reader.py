@@ -11,6 +11,9 @@ from keras_rnn.models.encoder import TextEncoder
 
 Tensor = Any
 
+# The vectors of words at first.
+WORDS = {"class_name": "RandomNormal", "config": {"stddev": 0.3}}
+
 
 @keras.saving.register_keras_serializable(package="keras_rnn")
 class StoryReader(keras.Model):
@@ -63,6 +66,8 @@ class StoryReader(keras.Model):
             "dropout": dropout,
         }
         dtype = self.dtype_policy
+        # As small as Keras makes them by itself, the vectors would hardly be heard at first.
+        encoder = {"embedding_initializer": WORDS, **encoder}
         self.encoder = TextEncoder(**encoder, dtype=dtype, name="encoder")
         self.fact = keras.layers.Dense(units, dtype=dtype, name="fact")
         self.query = keras.layers.Dense(units, dtype=dtype, name="query")

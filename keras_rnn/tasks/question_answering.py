@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import metrics, pictures
+from keras_rnn.tasks.answers import AnswerCounts
 from keras_rnn.tasks.features import vector_tokenizer
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.passages import PassageFeatures
@@ -21,8 +22,8 @@ from keras_rnn.tasks.word_answers import WordAnswers
 
 ANSWERS_FILE = "vocabulary.answers.json"
 
-# Answers of which each occurs so often, in the mean, are a set of words.
-OFTEN = 5
+# Tokens read of a question, at most.
+MOST_OF_QUESTION = 64
 
 
 class QuestionAnswering(Task):
@@ -67,73 +68,45 @@ class QuestionAnswering(Task):
         return record["task"]
 
     def fit(self, records):
-        counted = collections.Counter()
-        first, words, unanswered, sentences = None, collections.Counter(), 0, 1
-
-        def texts():
-            for record in records():
-                yield record["context"]
-                yield record["question"]
-
         config = self.config
+        counted = AnswerCounts(records())
+        kind = counted.kind if config.answers == "detect" else config.answers
+        counted.check(kind)
+        texts = (record[name] for record in records() for name in ("context", "question"))
         tokenizer = pipelines.train_tokenizer(
-            "words", texts(), config.vocabulary_size, lower=config.lower, min_count=config.min_count
+            "words", texts, config.vocabulary_size, lower=config.lower, min_count=config.min_count
         )
-        for record in records():
-            first = first or record
-            counted["placed"] += bool(record["starts"])
-            counted["inside"] += any(a in record["context"] for a in record["answers"])
-            counted["records"] += 1
-            if record["answers"]:
-                words[record["answers"][0]] += 1
-            else:
-                unanswered += 1
-        kind = config.answers
-        if kind == "detect":
-            kind = _detected(counted, words, unanswered)
-        if kind == "words" and unanswered:
-            raise pipelines.InputError(
-                f"{unanswered:,} questions have no answer, which goes with --config.answers=spans only",
-                first.file,
-            )
-        if kind == "words" and len(words) < 2:
-            raise pipelines.InputError(
-                f"every answer is {next(iter(words))!r}; two at least are needed to learn from",
-                first.file,
-            )
-        if kind == "spans" and not counted["inside"]:
-            raise pipelines.InputError(
-                "no answer stands in its context; for answers from a set of words --config.answers=words",
-                first.file,
-            )
         vectors, dim = None, 0
         if config.vectors:
             vectors = vector_tokenizer(config, tokenizer)
             self.vectors = pipelines.read_vectors(config.vectors, vectors.tokens_list)
             dim = self.vectors[0].shape[1]
-        facts = {"answers": kind, "vectors_dim": dim}
+        facts = {
+            "answers": kind,
+            "vectors_dim": dim,
+            "question_length": MOST_OF_QUESTION,
+            "sentence_length": config.sentence_length if kind == "words" else 0,
+        }
         if kind == "words":
-            features = self._features(tokenizer, vectors, config.sentence_length)
-            for chunk in pipelines.in_chunks(record["context"] for record in records()):
-                ids = features.encode(
-                    tf.stack([tf.constant(chunk), tf.constant([""] * len(chunk))], 1)
-                )["ids"]
-                longest = tf.reduce_max(tf.math.count_nonzero(ids.flat_values, axis=1))
-                sentences = max(sentences, int(longest))
-            facts |= {"sentence_length": sentences, "words": sorted(words)}
+            facts["words"] = sorted(counted.words)
         else:
-            facts["answerable"] = not unanswered
+            facts["answerable"] = not counted.unanswered
+        self._read_as(facts, tokenizer, vectors)
+        # Rows as long as the data wants them: each token more is a step of a recurrent network.
+        facts |= self.reading.features.longest(records())
         self._read_as(facts, tokenizer, vectors)
 
-    def _features(self, tokenizer, vectors, sentence_length=0) -> PassageFeatures:
-        config = self.config
-        return PassageFeatures(
-            tokenizer, vectors, config.max_length, config.max_bytes, sentence_length
-        )
-
     def _read_as(self, facts: dict[str, Any], tokenizer, vectors) -> None:
-        features = self._features(tokenizer, vectors, facts.get("sentence_length", 0))
-        shared = (self.config, features, facts["vectors_dim"])
+        config = self.config
+        features = PassageFeatures(
+            tokenizer,
+            vectors,
+            max_length=config.max_length,
+            question_length=facts["question_length"],
+            max_bytes=config.max_bytes,
+            sentence_length=facts["sentence_length"],
+        )
+        shared = (config, features, facts["vectors_dim"])
         if facts["answers"] == "words":
             self.reading = WordAnswers(*shared, facts["words"])
         else:
@@ -147,6 +120,8 @@ class QuestionAnswering(Task):
         facts = {
             "answers": self.reading.kind,
             "vectors_dim": self.reading.vectors_dim,
+            "question_length": features.question_length,
+            "sentence_length": features.sentence_length,
             **self.reading.facts(),
         }
         with pipelines.atomic_write(os.path.join(directory, ANSWERS_FILE)) as file:
@@ -179,9 +154,8 @@ class QuestionAnswering(Task):
         return pipelines.Batches(
             store,
             batch_size=self.config.batch_size,
-            length_columns=["ids", "question"],
+            length_columns=["ids"],
             fields=self.reading.model_columns,
-            follow={"question_vector_ids": "question"},
             shuffle=training,
             seed=self.config.seed,
             max_shapes=self.config.max_shapes if training else min(self.config.max_shapes, 3),
@@ -283,15 +257,6 @@ class QuestionAnswering(Task):
                 figure = pictures.draw_attention(answer["pointers"], answer["tokens"], title)
             shown[f"attention/{number}"] = pictures.to_pixels(figure)[None]
         return shown
-
-
-def _detected(counted: collections.Counter, words: collections.Counter, unanswered: int) -> str:
-    """Which kind of answers the training data has."""
-    if counted["placed"] or unanswered:
-        return "spans"
-    repeated = counted["records"] >= OFTEN * len(words)
-    inside = 2 * counted["inside"] >= counted["records"]
-    return "spans" if inside and not repeated else "words"
 
 
 TASK = QuestionAnswering

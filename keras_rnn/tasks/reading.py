@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import pipelines
-from keras_rnn.tasks.passages import QUESTION_LENGTH, PassageFeatures
+from keras_rnn.tasks.passages import PassageFeatures
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Server
 
@@ -111,21 +111,24 @@ class Reading(abc.ABC):
         self, records: Iterator[pipelines.Record], counts: collections.Counter, training: bool
     ) -> Iterator[dict[str, np.ndarray]]:
         """The examples of records, encoded many at a time; counts what is cut and what is left out."""
-        most = self.features.max_length
+        most, of_question = self.features.max_length, self.features.question_length
         for chunk in pipelines.in_chunks(records):
             contexts, starts, ends = self.features.cut(_texts(chunk, "context"))
             questions = self.features.cut(_texts(chunk, "question"))[0]
             for ragged, limit, name in (
                 (contexts, most, ""),
-                (questions, QUESTION_LENGTH, "questions "),
+                (questions, of_question, "questions "),
             ):
                 longer = int(tf.math.count_nonzero(ragged.row_lengths() > limit))
                 if longer:
                     counts[f"{name}cut to {limit} tokens"] += longer
-            encoded = self.features.encode_tokens(
-                contexts[:, :most], questions[:, :QUESTION_LENGTH]
-            )
-            split = {name: _rows(ragged) for name, ragged in encoded.items()}
+            encoded = self.features.encode_tokens(contexts[:, :most], questions[:, :of_question])
+            split = {
+                name: ragged.to_tensor(shape=[None, of_question]).numpy()
+                if name.startswith("question")
+                else _rows(ragged)
+                for name, ragged in encoded.items()
+            }
             offsets = list(zip(_rows(starts[:, :most]), _rows(ends[:, :most])))
             for place, record in enumerate(chunk):
                 features = {name: rows[place] for name, rows in split.items()}

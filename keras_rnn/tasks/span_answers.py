@@ -9,7 +9,6 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import models
 from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
-from keras_rnn.tasks.passages import QUESTION_LENGTH
 from keras_rnn.tasks.questions import QuestionServer
 from keras_rnn.tasks.reading import Reading, as_bytes
 
@@ -127,7 +126,7 @@ class SpanServer(QuestionServer):
         run = tf.function(numbers, jit_compile=True, autograph=False)
 
         def compute(encoded, length):
-            features = self.features.pad(encoded, length, QUESTION_LENGTH)
+            features = self.features.pad(encoded, length)
             for name, value in features.items():
                 features[name] = tf.ensure_shape(value, [ROWS, *value.shape[1:]])
             return run(features)

@@ -9,7 +9,6 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import models
 from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
-from keras_rnn.tasks.passages import QUESTION_LENGTH
 from keras_rnn.tasks.questions import QuestionServer
 from keras_rnn.tasks.reading import Reading
 from keras_rnn.tasks.sentences import sentence_rows
@@ -29,7 +28,7 @@ class WordAnswers(Reading):
         self.number_of = {word: number for number, word in enumerate(words)}
 
     def facts(self):
-        return {"sentence_length": self.features.sentence_length, "words": self.words}
+        return {"words": self.words}
 
     @property
     def columns(self):
@@ -116,7 +115,7 @@ class WordServer(QuestionServer):
         run = tf.function(lambda features: self.run(features)[0], jit_compile=True, autograph=False)
 
         def compute(encoded, length):
-            features = self.features.pad(encoded, length, QUESTION_LENGTH)
+            features = self.features.pad(encoded, length)
             for name, value in features.items():
                 features[name] = tf.ensure_shape(value, [ROWS, *value.shape[1:]])
             return [run(features)]
