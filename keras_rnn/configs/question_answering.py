@@ -23,11 +23,11 @@ def keys() -> list[Key]:
     """The keys of question answering, shared ones first."""
     shared = shared_keys(
         cell="gru",
-        units=64,
-        embedding_dim=64,
+        units=32,
+        embedding_dim=32,
         lower=True,
         max_length=2500,
-        dropout=0.0,
+        dropout=0.1,
         batch_size=64,
         epochs=40,
         patience=0,
