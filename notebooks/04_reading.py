@@ -48,7 +48,7 @@ import tensorflow as tf
 from IPython.display import display
 
 import pipelines
-from keras_rnn import models, pictures
+from keras_rnn import models
 
 keras.utils.set_random_seed(1)
 tf.get_logger().setLevel("ERROR")  # Several small models: each compiles anew.
@@ -176,7 +176,7 @@ for kind in KINDS:
     number = max(numbers, key=lambda number: len(sentences(dev[number])))
     record = dev[number]
     title = f"{record['question']} {record['answer']}"
-    figure = pictures.draw_story(hops[number].numpy(), sentences(record), title)
+    figure = keras_rnn.draw_story(hops[number].numpy(), sentences(record), title)
     display(figure)
     plt.close(figure)
 
@@ -198,6 +198,6 @@ for forwards, backwards in zip(reader.forwards, reader.backwards):
     mask = tf.reduce_any(features["ids"] != 0, axis=2)
     queries = forwards(inputs, mask=mask)[0] + backwards(inputs, mask=mask)[0][:, ::-1]
     distances.append(1 + keras.losses.cosine_similarity(first, queries)[0, : len(shown)].numpy())
-figure = pictures.draw_story(np.clip(distances, 0, 1), shown, f"{record['question']} changes")
+figure = keras_rnn.draw_story(np.clip(distances, 0, 1), shown, f"{record['question']} changes")
 display(figure)
 plt.close(figure)

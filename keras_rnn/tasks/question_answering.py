@@ -15,7 +15,7 @@ from keras_rnn.tasks.answers import AnswerCounts
 from keras_rnn.tasks.features import vector_tokenizer
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.passages import PassageFeatures
-from keras_rnn.tasks.reading import JUDGED, Reading, of_bytes
+from keras_rnn.tasks.reading import Reading, of_bytes
 from keras_rnn.tasks.span_answers import SpanAnswers
 from keras_rnn.tasks.task import Task, known_cell
 from keras_rnn.tasks.word_answers import WordAnswers
@@ -144,7 +144,7 @@ class QuestionAnswering(Task):
 
     @property
     def columns(self):
-        return {**self.reading.columns, **JUDGED}
+        return {**self.reading.columns, **self.reading.judged_columns}
 
     def encode(self, records, counts=None, training=False):
         counts = collections.Counter() if counts is None else counts
@@ -155,7 +155,7 @@ class QuestionAnswering(Task):
             store,
             batch_size=self.config.batch_size,
             length_columns=["ids"],
-            fields=self.reading.model_columns,
+            fields=[*self.reading.columns],
             shuffle=training,
             seed=self.config.seed,
             max_shapes=self.config.max_shapes if training else min(self.config.max_shapes, 3),
@@ -197,7 +197,9 @@ class QuestionAnswering(Task):
             examples = [batches.store[number] for number in batch["index"].numpy()[real]]
             answers = self.reading.texts(tuple(part.numpy()[real] for part in found), examples)
             for answer, example in zip(answers, examples, strict=True):
-                accepted, kind = (json.loads(of_bytes(example[name])) for name in JUDGED)
+                accepted, kind = (
+                    json.loads(of_bytes(example[name])) for name in ("accepted", "kind")
+                )
                 scores.update(answer, accepted, kind)
         return {**scores.result(), "loss": loss / max(total, 1.0)}
 

@@ -46,7 +46,7 @@ class QuestionServer(Server):
         """The tokens that are read of contexts, and where they begin and end."""
         return tuple(part[:, : self.features.max_length] for part in self.features.cut(context))
 
-    def explain_object(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
+    def _explained(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
         """What pictures show of a row of `details`."""
         raise NotImplementedError
 
@@ -77,7 +77,7 @@ class QuestionServer(Server):
         """Answers with what they were made of."""
         result = self._ask("details", records)
         return [
-            {**self._object(result, row, record), **self.explain_object(result, row)}
+            {**self._object(result, row, record), **self._explained(result, row)}
             for row, record in enumerate(records)
         ]
 

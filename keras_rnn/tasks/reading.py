@@ -16,9 +16,6 @@ from keras_rnn.tasks.passages import PassageFeatures
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Server
 
-# What dev answers are compared with, as UTF-8, and what kind of question it was.
-JUDGED = {"accepted": pipelines.Column("uint8"), "kind": pipelines.Column("uint8")}
-
 
 class Reading(abc.ABC):
     """One kind of answers.
@@ -46,7 +43,12 @@ class Reading(abc.ABC):
     @property
     @abc.abstractmethod
     def columns(self) -> dict[str, pipelines.Column]:
-        """What an encoded example holds beside `JUDGED`."""
+        """What the model reads of an example, and what is right."""
+
+    @property
+    def judged_columns(self) -> dict[str, pipelines.Column]:
+        """What an example of dev holds for its scores, in UTF-8: the accepted answers, and its kind."""
+        return {"accepted": pipelines.Column("uint8"), "kind": pipelines.Column("uint8")}
 
     @abc.abstractmethod
     def encode(
@@ -87,11 +89,6 @@ class Reading(abc.ABC):
         """Contexts and questions to answers."""
 
     # Shared
-
-    @property
-    def model_columns(self) -> list[str]:
-        """The columns of a batch."""
-        return [name for name in self.columns if not name.startswith("token_") and name != "text"]
 
     def encoder(self) -> dict[str, Any]:
         """The arguments that both models have for their tables of vectors and recurrent layers."""

@@ -31,16 +31,15 @@ class SpanAnswers(Reading):
 
     @property
     def columns(self):
-        number, sequence = pipelines.Column("int32", scalar=True), pipelines.Column("int32")
-        return {
-            **self.features.columns,
-            "first": number,
-            "last": number,
-            # Of dev, so that spans of tokens become spans of the text.
-            "token_starts": sequence,
-            "token_ends": sequence,
-            "text": pipelines.Column("uint8"),
-        }
+        number = pipelines.Column("int32", scalar=True)
+        return {**self.features.columns, "first": number, "last": number}
+
+    @property
+    def judged_columns(self):
+        # So that spans of tokens become spans of the text.
+        sequence, text = pipelines.Column("int32"), pipelines.Column("uint8")
+        places = {"token_starts": sequence, "token_ends": sequence, "text": text}
+        return {**super().judged_columns, **places}
 
     def encode(self, record, features, offsets, counts, training):
         span = NO_ANSWER, NO_ANSWER
@@ -154,7 +153,7 @@ class SpanServer(QuestionServer):
         answer = tf.strings.substr(context, tf.maximum(start, 0), tf.maximum(end - start, 0))
         return {"answer": answer, "score": score, "start": start, "end": end}
 
-    def explain_object(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
+    def _explained(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
         tokens = [text.decode("utf-8", "replace") for text in result["tokens"][row] if text]
         names = ("start_probabilities", "end_probabilities")
         pointers = [result[name][row, : len(tokens)].tolist() for name in names]

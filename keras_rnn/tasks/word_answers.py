@@ -68,9 +68,9 @@ class WordAnswers(Reading):
 class WordServer(QuestionServer):
     """Stories and questions to words.
 
-    `details` adds `sentences` string [batch, sentences], `hops` float32 [batch, hops, sentences], what each hop took
-    of each sentence, and `attention` float32 [batch, tokens], the mean of the hops, spread evenly over the words of a
-    sentence.
+    `start` and `end` are those of the last token that is the answer, if one is. `details` adds `sentences` string
+    [batch, sentences], `hops` float32 [batch, hops, sentences], what each hop took of each sentence, and `attention`
+    float32 [batch, tokens], the mean of the hops, spread evenly over the words of a sentence.
     """
 
     def __init__(self, reading: WordAnswers, model: keras.Model):
@@ -148,7 +148,7 @@ class WordServer(QuestionServer):
             "end": last(ends),
         }
 
-    def explain_object(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
+    def _explained(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
         sentences = [text.decode("utf-8", "replace") for text in result["sentences"][row] if text]
         return {"sentences": sentences, "hops": result["hops"][row, :, : len(sentences)].tolist()}
 
