@@ -43,6 +43,8 @@ def open_parent(path: str, task: Task) -> Parent:
         run = open_run(path)
     except pipelines.InputError as error:
         raise _error(path, error) from None
+    if not run.task.vocabularies:
+        raise _error(path, f"a run of {run.task.name} is nothing to begin with")
     _require_alike(path, run.task, task)
     return Parent(path, run.task, run.model)
 

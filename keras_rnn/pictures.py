@@ -122,6 +122,33 @@ def draw_attention(weights: Any, words: Sequence[str], title: str = "") -> Figur
     return figure
 
 
+def draw_story(weights: Any, sentences: Sequence[str], title: str = "") -> Figure:
+    """Draws what each hop through a story took of its sentences: sentences from top to bottom, hops from left to right.
+
+    Arguments:
+        weights: [hops, sentences]; weights beyond the last sentence (padding) are left out.
+        sentences: one text a position.
+        title: stands above the figure.
+
+    Raises:
+        ValueError: there are fewer weights than sentences.
+
+    >>> from keras_rnn.pictures import draw_story
+    >>> figure = draw_story([[0.9, 0.1]], ["Ada took the map.", "Ada ran."])
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['Ada took the map.', 'Ada ran.']
+    """
+    array = _cut("story", np.asarray(weights, "float64").T, sentences, rank=2)
+    longest = max((len(sentence) for sentence in sentences), default=0)
+    width = 0.08 * longest + 0.5 * array.shape[1] + 1.6
+    figure, (axis,) = _figure(max(4.0, width), 0.28 * len(sentences) + 1.2, title=title)
+    _heat_map(figure, axis, array)
+    axis.set_yticks(range(len(sentences)), sentences, fontfamily=_families("".join(sentences)))
+    axis.set_xticks(range(array.shape[1]), [str(hop + 1) for hop in range(array.shape[1])])
+    axis.set_xlabel("hop")
+    return figure
+
+
 def attention_html(weights: Any, words: Sequence[str], caption: str = "") -> str:
     """Attention over words as HTML: the more weight, the more ink behind the word.
 

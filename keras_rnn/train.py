@@ -52,7 +52,7 @@ def train(
     try:
         task = make_task(task_name, config)
         parent = None
-        if config.init_from and not folder.checkpoint("last"):
+        if config.get("init_from") and not folder.checkpoint("last"):
             parent = open_parent(config.init_from, task)
             task.parent = parent.task
         keras.utils.set_random_seed(config.seed)

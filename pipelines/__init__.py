@@ -43,6 +43,8 @@ _HOMES = {
     "dates": ["date_translation"],
     "store": ["Column", "ExampleStore", "write_store"],
     "batching": ["Batches", "choose_buckets"],
+    "questions": ["is_squad", "read_questions"],
+    "stories": ["house_stories"],
     "samples": ["date_tags", "language_identification", "teddy", "transitions", "write_table"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

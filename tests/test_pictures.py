@@ -14,6 +14,7 @@ from keras_rnn.pictures import (
     draw_alignment,
     draw_attention,
     draw_gates,
+    draw_story,
     draw_transitions,
     to_pixels,
 )
@@ -188,3 +189,12 @@ def test_a_font_that_has_the_character_goes_before_that_of_last_resort(monkeypat
     # What none has stays to matplotlib.
     assert pictures._families("a\U0010fffd") == ["DejaVu Sans"]
     pictures._families_of.cache_clear()
+
+
+def test_a_story_has_a_row_a_sentence_and_a_column_a_hop():
+    weights = [[0.0, 0.75, 0.0], [0.5, 0.25, 0.0]]
+    axis = draw_story(weights, ["Ada took the map.", "Ada ran."], "Where?").axes[0]
+    np.testing.assert_array_equal(axis.images[0].get_array(), [[0.0, 0.5], [0.75, 0.25]])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2"]
+    with pytest.raises(ValueError, match="story: 3 time steps for 4 words"):
+        draw_story(weights, ["a", "b", "c", "d"])

@@ -5,6 +5,8 @@ from keras_rnn.models.encoder import TextEncoder
 from keras_rnn.models.pooling import Pooling
 from keras_rnn.models.search import Found, beam_search, forced_search, greedy_search, sample
 from keras_rnn.models.seq2seq import COVERING, EncoderDecoder
+from keras_rnn.models.span_reader import SpanReader, best_span
+from keras_rnn.models.story_reader import StoryReader
 from keras_rnn.models.tagger import Tagger
 
 __all__ = [
@@ -14,9 +16,12 @@ __all__ = [
     "Found",
     "HierarchicalClassifier",
     "Pooling",
+    "SpanReader",
+    "StoryReader",
     "Tagger",
     "TextEncoder",
     "beam_search",
+    "best_span",
     "forced_search",
     "greedy_search",
     "sample",

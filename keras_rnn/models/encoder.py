@@ -121,6 +121,7 @@ class TextEncoder(keras.layers.Layer):
         character_units: filters of the character convolution, for each of its widths; or units of the recurrence.
         character_encoder: `cnn` or `rnn`.
         embedding_trainable: False keeps the token vectors as they were given.
+        embedding_initializer: what the token vectors are drawn from.
         skip: put each token's vector beside its state.
         vectors_size, vectors_dim: shape of a second table of token vectors, with a vocabulary of its own, as
             pretrained ones have it; size 0 = none.
@@ -148,6 +149,7 @@ class TextEncoder(keras.layers.Layer):
         character_units: int = 32,
         character_encoder: str = "cnn",
         embedding_trainable: bool = True,
+        embedding_initializer: Any = "uniform",
         skip: bool = False,
         vectors_size: int = 0,
         vectors_dim: int = 0,
@@ -168,6 +170,7 @@ class TextEncoder(keras.layers.Layer):
             "character_units": character_units,
             "character_encoder": character_encoder,
             "embedding_trainable": embedding_trainable,
+            "embedding_initializer": embedding_initializer,
             "skip": skip,
             "vectors_size": vectors_size,
             "vectors_dim": vectors_dim,
@@ -181,6 +184,7 @@ class TextEncoder(keras.layers.Layer):
         self.embedding = keras.layers.Embedding(
             vocabulary_size,
             embedding_dim,
+            embeddings_initializer=embedding_initializer,
             trainable=embedding_trainable,
             dtype=dtype,
             name="embedding",

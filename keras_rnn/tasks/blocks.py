@@ -32,7 +32,7 @@ def in_blocks(
     """Computes something of each text: the shortest first, a block of texts at a time, at one of a few lengths.
 
     Arguments:
-        features: of the texts, each ragged [batch, (time), ...], all of them equally long.
+        features: of the texts, each ragged [batch, (time), ...]; the first says how long they are.
         compute: `compute(features, rows, length)` of a block: tensors [rows, ...].
         lengths: growing; the last one holds every text.
         specs: of these tensors, the same for all lengths, without the first axis.
