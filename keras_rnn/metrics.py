@@ -236,3 +236,23 @@ def translation_scores(answers: Sequence[str], references: Sequence[str]) -> dic
         "chrf": float(CHRF().corpus_score(answers, [references]).score),
         "exact_match": exact / max(len(answers), 1),
     }
+
+
+def recognition_scores(answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """Word and character error rate: edits that make the reference of the answer, a share of the references' length.
+
+    >>> scores = recognition_scores(["one too", "three"], ["one two", "three"])
+    >>> round(scores["wer"], 3), round(scores["cer"], 3), scores["exact_match"]
+    (0.333, 0.083, 0.5)
+    """
+    import jiwer
+
+    answers, references = (
+        [" ".join(text.split()) for text in side] for side in (answers, references)
+    )
+    exact = sum(answer == right for answer, right in zip(answers, references, strict=True))
+    return {
+        "wer": float(jiwer.wer(references, answers)),
+        "cer": float(jiwer.cer(references, answers)),
+        "exact_match": exact / max(len(answers), 1),
+    }

@@ -15,7 +15,7 @@ import ml_collections
 Value = bool | int | float | str
 
 # A new task adds its name here; its keys are in keras_rnn/configs/NAME.py, its work in keras_rnn/tasks/NAME.py.
-TASKS = ("classification", "tagging", "translation")
+TASKS = ("classification", "tagging", "translation", "speech_recognition")
 
 # What may change when a run goes on; everything else would make it another run.
 CONTINUABLE = ("epochs", "max_steps", "learning_rate", "checkpoint_seconds")
