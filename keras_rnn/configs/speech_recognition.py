@@ -16,19 +16,19 @@ from keras_rnn.configs.config import Key, shared_keys
 def keys() -> list[Key]:
     """The keys of speech recognition, shared ones first."""
     shared = shared_keys(
-        units=128,
+        units=64,
         layers=3,
         tokenizer="words",
         embedding_dim=64,
         dropout=0.3,
         batch_size=32,
-        epochs=30,
+        epochs=24,
         patience=0,
-        learning_rate=2e-3,
+        learning_rate=3e-3,
         schedule="linear",
         warmup_steps=200,
         average=0.99,
-        max_shapes=4,
+        max_shapes=5,
     )
     # Not used here: pretrained vectors.
     shared = [key for key in shared if key.name != "vectors"]
@@ -47,7 +47,7 @@ def keys() -> list[Key]:
             minimum=0,
             maximum=0.95,
         ),
-        Key("attention_units", 128, "size of the attention's hidden layer", minimum=1),
+        Key("attention_units", 64, "size of the attention's hidden layer", minimum=1),
         Key(
             "label_smoothing",
             0.1,
