@@ -61,11 +61,13 @@ def ctc_search(logits: tf.Tensor, steps: tf.Tensor, beam: int) -> Found:
     else:
         # TensorFlow's decoder wants the blank behind the labels, and time first.
         turned = tf.concat([log_probabilities[:, :, 1:], log_probabilities[:, :, :1]], axis=-1)
+        # One row more, because it refuses to decode none.
+        turned = tf.transpose(tf.pad(turned, [[0, 1], [0, 0], [0, 0]]), [1, 0, 2])
         (found,), scores = tf.nn.ctc_beam_search_decoder(
-            tf.transpose(turned, [1, 0, 2]), steps, beam_width=beam, top_paths=1
+            turned, tf.pad(steps, [[0, 1]]), beam_width=beam, top_paths=1
         )
-        tokens = tf.cast(tf.sparse.to_dense(found, default_value=-1), tf.int32) + 1
-        score = scores[:, 0]
+        tokens = tf.cast(tf.sparse.to_dense(found, default_value=-1), tf.int32)[:-1] + 1
+        score = scores[:-1, 0]
     lengths = tf.math.count_nonzero(tokens, axis=1, dtype=tf.int32)
     return Found(tokens[:, None], lengths[:, None], score[:, None], score[:, None], None)
 
@@ -85,7 +87,7 @@ def ctc_alignment(logits: tf.Tensor, steps: tf.Tensor, labels: tf.Tensor) -> tf.
     >>> ctc_alignment(logits, [4], [[1, 2]]).numpy()[0].tolist()
     [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 1.0]]
     """
-    labels = tf.convert_to_tensor(labels, tf.int32)
+    labels = tf.cast(labels, tf.int32)
     batch, length = tf.shape(labels)[0], tf.shape(labels)[1]
     # The places of a path: blank, first label, blank, second label, …, blank.
     places = tf.reshape(tf.stack([labels, tf.zeros_like(labels)], axis=-1), [batch, 2 * length])

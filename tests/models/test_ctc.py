@@ -43,11 +43,13 @@ def test_the_loss_is_that_of_all_paths_and_of_tensorflow():
             right = tuple(label for label in labels[row] if label)
             expected = -total(all_paths(logits[row, : steps[row]])[right])
             np.testing.assert_allclose(loss, expected, rtol=1e-4)
-        sparse = tf.sparse.from_dense(labels.astype("int32"))
+        # The kernel of TensorFlow, which takes no empty text.
+        sparse = tf.sparse.from_dense(labels[:3].astype("int32"))
+        given, lengths = tf.constant(logits[:3]), tf.constant(steps[:3], tf.int32)
         kernel = tf.nn.ctc_loss(
-            sparse, logits, None, steps.astype("int32"), logits_time_major=False, blank_index=0
+            sparse, given, None, lengths, logits_time_major=False, blank_index=0
         )
-        np.testing.assert_allclose(losses, kernel, rtol=1e-4)
+        np.testing.assert_allclose(losses[:3], kernel, rtol=1e-4)
 
 
 def test_a_text_without_time_for_it_costs_nothing_and_stays_finite():
@@ -77,7 +79,8 @@ def test_greedy_takes_the_likeliest_path():
 
 
 def test_a_wide_beam_finds_the_likeliest_sequence_and_its_probability():
-    logits, steps = logits_of(3, rows=8), np.array([5, 4, 3, 2, 1, 5, 5, 5])
+    # Nearly even, so that many paths of one sequence come to more than the likeliest one.
+    logits, steps = 0.3 * logits_of(3, rows=8), np.array([5, 4, 3, 2, 1, 5, 5, 5])
     found = ctc_search(tf.constant(logits), tf.constant(steps, tf.int32), beam=400)
     greedy = ctc_search(tf.constant(logits), tf.constant(steps, tf.int32), beam=1)
     differ = 0
