@@ -8,6 +8,18 @@ hears each sound at three speeds, from other vocal tracts, in noise, and with pa
 
 Data: a manifest, JSONL (or CSV, TSV) with the columns audio, a WAV file's name relative to the manifest, and text.
 Without --train_data: dialled touch-tone numbers.
+
+Measured on connected digits of the Free Spoken Digit Dataset, 900 sounds to train and 200 dev, one to four digits by
+four speakers at 8 kHz; default settings, seed 1, dev, the best of 24 epochs. Other work ran on the two cores beside
+them; CPU is the time of the process on both cores together, compilation included:
+
+| head | wer | cer | exact | CPU | time |
+|---|---|---|---|---|---|
+| ctc | 0.027 | 0.018 | 0.935 | 11.8 min | 21.3 min |
+| attention | 0.037 | 0.029 | 0.910 | 12.3 min | 9.6 min |
+
+With words as tokens, as by default, only words of the training texts are written; --config.tokenizer=characters spells
+others too. Of the exported model, WAV files are of 16-bit PCM; predict and train read any width.
 """
 
 from keras_rnn.configs.config import Key, shared_keys

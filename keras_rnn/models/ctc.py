@@ -61,8 +61,8 @@ def ctc_search(logits: tf.Tensor, steps: tf.Tensor, beam: int) -> Found:
     else:
         # TensorFlow's decoder wants the blank behind the labels, and time first.
         turned = tf.concat([log_probabilities[:, :, 1:], log_probabilities[:, :, :1]], axis=-1)
-        # One row more, because it refuses to decode none.
-        turned = tf.transpose(tf.pad(turned, [[0, 1], [0, 0], [0, 0]]), [1, 0, 2])
+        # One row and one step more, because it refuses to decode nothing.
+        turned = tf.transpose(tf.pad(turned, [[0, 1], [0, 1], [0, 0]]), [1, 0, 2])
         (found,), scores = tf.nn.ctc_beam_search_decoder(
             turned, tf.pad(steps, [[0, 1]]), beam_width=beam, top_paths=1
         )

@@ -37,7 +37,7 @@ SETTINGS = {
     "pictures": 1,
     "max_seconds": 4,
 }
-HEADS = {"ctc": {"epochs": 8}, "attention": {"epochs": 10, "ctc_weight": 0.5}}
+HEADS = {"ctc": {"epochs": 8}, "attention": {"epochs": 30, "ctc_weight": 0.5}}
 
 
 def train(folder, data, **settings):
