@@ -61,14 +61,15 @@ def dial(keys: Sequence[str], generator: np.random.Generator) -> np.ndarray:
 
 
 def write_tones(
-    directory: str, seed: int = 0, sizes: Mapping[str, int] | None = None
+    directory: str, seed: int = 0, sizes: Mapping[str, int] | None = None, longest: int = 8
 ) -> dict[str, str]:
-    """Writes dialled numbers of 1 to 8 keys as WAV files with a manifest for each part.
+    """Writes dialled numbers as WAV files with a manifest for each part.
 
     Arguments:
         directory: gets `train.jsonl` and so on, and a folder of sounds for each.
         seed: another seed, other numbers.
         sizes: sounds of each part; by default train 800, dev 100 and test 100.
+        longest: most keys of a number.
 
     Returns:
         The manifest of each part. A text has its keys with blanks between, `4 2 #`.
@@ -79,7 +80,7 @@ def write_tones(
         os.makedirs(os.path.join(directory, part), exist_ok=True)
         records = []
         for number in range(size):
-            keys = generator.choice([*PAIRS], generator.integers(1, 9))
+            keys = generator.choice([*PAIRS], generator.integers(1, longest + 1))
             name = f"{part}/{number:04d}.wav"
             write_waveform(os.path.join(directory, name), dial(keys, generator), RATE)
             records.append({"audio": name, "text": " ".join(keys)})

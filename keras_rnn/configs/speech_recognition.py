@@ -122,7 +122,7 @@ def keys() -> list[Key]:
         Key(
             "dev_beam",
             1,
-            "beam of the transcripts that are scored after each epoch; the last scores are those of search.beam",
+            "head=attention: beam of the transcripts that are scored after each epoch; the last scores are those of search.beam",
             minimum=1,
         ),
         Key(

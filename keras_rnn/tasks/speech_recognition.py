@@ -50,7 +50,8 @@ class SpeechRecognition(Task):
 
     @property
     def searches(self) -> bool:
-        return self.config.dev_beam != self.config.search.beam
+        # What CTC's search reads is the same whatever the beam is.
+        return self.attends and self.config.dev_beam != self.config.search.beam
 
     @property
     def input_column(self) -> str:
@@ -402,7 +403,7 @@ class SpeechServer(Server):
     def _compiled(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         run = tf.function(self.hear, jit_compile=True, autograph=False)
         longest = self.features.max_frames
-        lengths = [-(-longest // part) for part in (8, 4, 2, 1)]
+        lengths = [-(-longest // part) for part in (4, 2, 1)]
         ragged = self.features.read_wavs(audio)
         steps = round(longest * FRAME / self.step) + MOST_MORE + 1
         if self.attends:

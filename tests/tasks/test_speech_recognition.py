@@ -17,7 +17,7 @@ from keras_rnn.tasks import make_task
 SETTINGS = {
     "units": 24,
     "layers": 2,
-    "halvings": 1,
+    "halvings": 2,
     "mels": 24,
     "embedding_dim": 16,
     "attention_units": 16,
@@ -36,8 +36,10 @@ SETTINGS = {
     "max_shapes": 1,
     "pictures": 1,
     "max_seconds": 4,
+    "dev_beam": 2,
+    "search.beam": 2,
 }
-HEADS = {"ctc": {"epochs": 8}, "attention": {"epochs": 30, "ctc_weight": 0.5}}
+HEADS = {"ctc": {"epochs": 8}, "attention": {"epochs": 18, "ctc_weight": 0.5}}
 
 
 def train(folder, data, **settings):
@@ -50,7 +52,7 @@ def train(folder, data, **settings):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tones")
-    return pipelines.write_tones(str(folder), sizes={"train": 160, "dev": 20})
+    return pipelines.write_tones(str(folder), sizes={"train": 240, "dev": 20}, longest=3)
 
 
 @pytest.fixture(scope="module", params=HEADS)
