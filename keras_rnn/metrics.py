@@ -323,3 +323,23 @@ class _Sums:
     def result(self) -> dict[str, Any]:
         means = {name: total / self.examples for name, total in self.sums.items()}
         return {**means, "examples": self.examples}
+
+
+def recognition_scores(answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """Word and character error rate: edits that make the reference of the answer, a share of the references' length.
+
+    >>> scores = recognition_scores(["one too", "three"], ["one two", "three"])
+    >>> round(scores["wer"], 3), round(scores["cer"], 3), scores["exact_match"]
+    (0.333, 0.083, 0.5)
+    """
+    import jiwer
+
+    answers, references = (
+        [" ".join(text.split()) for text in side] for side in (answers, references)
+    )
+    exact = sum(answer == right for answer, right in zip(answers, references, strict=True))
+    return {
+        "wer": float(jiwer.wer(references, answers)),
+        "cer": float(jiwer.cer(references, answers)),
+        "exact_match": exact / max(len(answers), 1),
+    }

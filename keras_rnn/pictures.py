@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import html
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -239,6 +240,51 @@ def draw_alignment(
     return figure
 
 
+def draw_recognition(
+    spectrogram: Any, alignment: Any, tokens: Sequence[str], frame_seconds: float, title: str = ""
+) -> Figure:
+    """Draws a sound as its spectrogram, and below it where each token was heard, over the same seconds.
+
+    Arguments:
+        spectrogram: [frames, mels], the logarithm of the power.
+        alignment: [tokens, steps], weights from 0 to 1; the steps span all frames.
+        tokens: one for each row of the alignment.
+        frame_seconds: from one frame to the next.
+        title: stands above the figure.
+
+    Raises:
+        ValueError: there are fewer rows than tokens.
+
+    >>> import numpy as np
+    >>> from keras_rnn.pictures import draw_recognition
+    >>> figure = draw_recognition(np.ones([40, 8]), np.eye(2, 10), ["one", "two"], 0.01)
+    >>> [float(edge) for edge in figure.axes[1].get_xlim()]
+    [0.0, 0.4]
+    """
+    sound = np.asarray(spectrogram, "float64")
+    array = _cut("alignment", alignment, tokens, rank=2)
+    seconds = len(sound) * frame_seconds
+    figure, (above, below) = _figure(
+        min(max(4.0, 3.0 * seconds), 20.0), 2.6 + 0.25 * len(tokens), rows=2, title=title
+    )
+    above.imshow(
+        sound.T, aspect="auto", origin="lower", cmap="magma", extent=(0, seconds, 0, sound.shape[1])
+    )
+    above.set_ylabel("mel band")
+    below.imshow(
+        array,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="Blues",
+        vmin=0.0,
+        vmax=1.0,
+        extent=(0, seconds, len(tokens) - 0.5, -0.5),
+    )
+    below.set_yticks(range(len(tokens)), tokens, fontfamily=_families("".join(tokens)))
+    below.set_xlabel("seconds")
+    return figure
+
+
 def alignment_html(
     weights: Any, source: Sequence[str], target: Sequence[str], caption: str = ""
 ) -> str:
@@ -340,7 +386,10 @@ def to_pixels(figure: Figure) -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        # Of a script that no font holds there are boxes; that is seen.
+        warnings.filterwarnings("ignore", message="Glyph")
+        canvas.draw()
     return np.array(canvas.buffer_rgba())
 
 

@@ -15,7 +15,13 @@ import ml_collections
 Value = bool | int | float | str
 
 # A new task adds its name here; its keys are in keras_rnn/configs/NAME.py, its work in keras_rnn/tasks/NAME.py.
-TASKS = ("classification", "tagging", "translation", "question_answering")
+TASKS = (
+    "classification",
+    "tagging",
+    "translation",
+    "question_answering",
+    "speech_recognition",
+)
 
 # What may change when a run goes on; everything else would make it another run.
 CONTINUABLE = (
