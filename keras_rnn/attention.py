@@ -406,6 +406,88 @@ class BahdanauAttention(Attention):
 
 
 @keras.saving.register_keras_serializable(package="keras_rnn")
+class LocationAttention(Attention):
+    """Additive attention that knows where it looked a step ago, so that it goes on from there.
+
+        f_t = F ∗ α_{t-1}                                         convolution over the positions
+        e_tj = v · tanh(W_s s_t + W_h h_j + U f_tj)
+        α_tj = softmax_j(e_tj)      context_t = Σ_j α_tj h_j
+
+    Weights: those of `BahdanauAttention`, `location_filters` F [width, filters] and `location_kernel`
+    U [filters, units].
+
+    Arguments:
+        units: size of the hidden vectors that are compared.
+        filters: how many of them.
+        width: positions that a filter spans, odd, the middle one being the position itself.
+
+    Call arguments and returns: as `Attention`; the layer by itself has looked at nothing yet, an
+    `AttentionCell` keeps α from step to step.
+
+    Raises:
+        ValueError: an even width.
+
+    Source: Chorowski et al. 2015, Attention-Based Models for Speech Recognition, equations 8 and 9.
+
+    >>> import keras, keras_rnn
+    >>> cell = keras_rnn.AttentionCell(keras_rnn.GRUCell(8), keras_rnn.LocationAttention(6))
+    >>> decoder = keras_rnn.FusedRNN(cell, return_sequences=True)
+    >>> decoder(keras.ops.ones((2, 5, 3)), memory=keras.ops.ones((2, 7, 4))).shape
+    TensorShape([2, 5, 8])
+    """
+
+    remembers = True
+
+    def __init__(self, units: int, filters: int = 10, width: int = 15, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.filters, self.width = (
+            _positive(filters, "filters", self),
+            _positive(width, "width", self),
+        )
+        if width % 2 == 0:
+            raise ValueError(f"LocationAttention: width must be odd, not {width}.")
+
+    def build(
+        self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]
+    ) -> None:
+        _build_additive(self, query_shape, memory_shape)
+        options = {
+            "initializer": self.kernel_initializer,
+            "regularizer": self.kernel_regularizer,
+        }
+        self.location_filters = self.add_weight(
+            shape=(self.width, self.filters), name="location_filters", **options
+        )
+        self.location_kernel = self.add_weight(
+            shape=(self.filters, self.units), name="location_kernel", **options
+        )
+
+    def keys(self, memory: Tensor, dot: Dot = matmul_dot) -> Tensor:
+        return dot(memory, self.memory_kernel)
+
+    def scores(
+        self, query: Tensor, keys: Tensor, dot: Dot = matmul_dot, past: Tensor | None = None
+    ) -> Tensor:
+        if past is not None:
+            keys = keys + self._location(ops.cast(past, keys.dtype))
+        return _additive_scores(self, query, keys, dot)
+
+    def _location(self, past: Tensor) -> Tensor:
+        """U f: [batch, source_time, units]."""
+        positions, half = ops.shape(past)[1], self.width // 2
+        padded = ops.pad(past, [[0, 0], [half, half]])
+        windows = [padded[:, place : place + positions] for place in range(self.width)]
+        found = matmul_dot(ops.stack(windows, axis=-1), self.location_filters)
+        return matmul_dot(found, self.location_kernel)
+
+    def remember(self, alpha: Tensor, past: Tensor) -> Tensor:
+        return ops.cast(alpha, past.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filters": self.filters, "width": self.width}
+
+
+@keras.saving.register_keras_serializable(package="keras_rnn")
 class LuongAttention(Attention):
     """Multiplicative attention and its relatives.
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Sequence
+from typing import Any
 
 import ml_collections
 import numpy as np
@@ -46,7 +47,7 @@ def demo(task: str, settings: ml_collections.ConfigDict, workdir: str = "") -> N
     records = records[:: max(len(records) // QUESTIONS, 1)][:QUESTIONS]
     log("\nThe export answers:")
     _ask(shown, records, target)
-    if task == "translation":
+    if task in DRAWN:
         _draw(run, records[:PICTURES])
     log(f"\ntensorboard --logdir {run.workdir.tensorboard}")
 
@@ -54,21 +55,38 @@ def demo(task: str, settings: ml_collections.ConfigDict, workdir: str = "") -> N
 def _ask(shown: configs.Demo, records: Sequence[pipelines.Record], export_folder: str) -> None:
     """Prints the export's answer to each record, the right one behind a wrong one."""
     answer = tf.saved_model.load(export_folder).signatures["serving_default"]
-    texts = [record[shown.source] for record in records]
-    given = answer(text=tf.constant(texts))[shown.given].numpy()
-    for text, record, label in zip(texts, records, given, strict=True):
+    inputs = {
+        name: tf.constant([record[field] for record in records])
+        for name, field in shown.inputs.items()
+    }
+    given = answer(**inputs)[shown.given].numpy()
+    for record, label in zip(records, given, strict=True):
         label, right = label.decode("utf-8"), record[shown.right]
-        wrong = "" if label == right else f"   ✗ {right}"
-        log(f"  {label:<10}   {pipelines.cut_text(' '.join(text.split()), 60)}{wrong}")
+        right = right if isinstance(right, list) else [right]
+        wrong = "" if label in right else f"   ✗ {' or '.join(right)}"
+        text = " ".join(record[shown.shown].split())
+        log(f"  {label:<10}   {pipelines.cut_text(text, 60)}{wrong}")
 
 
 def _draw(run: Run, records: Sequence[pipelines.Record]) -> None:
-    """Draws what each token of some translations looked at."""
+    """Draws what the model looked at for some answers."""
     server = run.task.server(run.model)
     for number, answer in enumerate(server.explain(records), start=1):
-        figure = pictures.draw_alignment(
-            np.array(answer["alignment"]), answer["source_tokens"], answer["target_tokens"]
-        )
-        path = run.workdir.file(f"alignment-{number}.png")
-        figure.savefig(path, dpi=150)
+        name, draw = DRAWN[run.task.name]
+        path = run.workdir.file(f"{name}-{number}.png")
+        draw(answer).savefig(path, dpi=150)
         log(f"{'What it looked at: ' if number == 1 else ' ' * 19}{path}")
+
+
+def _alignment(answer: dict[str, Any]):
+    return pictures.draw_alignment(
+        np.array(answer["alignment"]), answer["source_tokens"], answer["target_tokens"]
+    )
+
+
+def _story(answer: dict[str, Any]):
+    return pictures.draw_story(answer["hops"], answer["sentences"], answer["answer"])
+
+
+# The tasks whose answers are drawn: name of the files, and what draws one.
+DRAWN = {"translation": ("alignment", _alignment), "question_answering": ("story", _story)}

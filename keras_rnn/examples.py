@@ -71,14 +71,23 @@ def prepare_data(task: Task, workdir: Workdir, train_data: str, dev_data: str, s
     for name in configs.config.CONTINUABLE:
         source["config"].pop(name)
     facts = workdir.read("examples", "facts.json", default={})
-    if workdir.exists():
-        task.load(workdir.path, calibrated=False)
     if facts.get("source") != source:
+        if workdir.exists():
+            task.load(workdir.path, calibrated=False)
         facts = _encode_data(task, workdir, train_data, dev_data, seed)
         facts["source"] = source
         workdir.write(facts, "examples", "facts.json")
-    elif not workdir.exists():
-        task.load(workdir.path, calibrated=False)
+    return open_data(task, workdir)
+
+
+def open_data(task: Task, workdir: Workdir) -> Data:
+    """The examples that were encoded into the workdir, and what was learnt from them into the task."""
+    facts = workdir.read("examples", "facts.json")
+    if facts is None:
+        raise pipelines.InputError(
+            "has no examples; all workers need the same folder, that of the chief", workdir.path
+        )
+    task.load(workdir.path, calibrated=False)
     fixed = [pipelines.Record(fields) for fields in facts["fixed"]]
     stores = [
         pipelines.ExampleStore(os.path.join(workdir.examples, name)) for name in ("train", "dev")

@@ -1,5 +1,8 @@
 """Scores of classifiers, counted batch by batch so that memory does not grow with the data."""
 
+import collections
+import re
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -234,5 +237,109 @@ def translation_scores(answers: Sequence[str], references: Sequence[str]) -> dic
         "bleu": float(score),
         "bleu_signature": str(bleu.get_signature()),
         "chrf": float(CHRF().corpus_score(answers, [references]).score),
+        "exact_match": exact / max(len(answers), 1),
+    }
+
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalized_answer(text: str) -> str:
+    """An answer as SQuAD compares it: lower case, no punctuation, no articles, single blanks.
+
+    >>> normalized_answer("The  Eiffel-Tower!")
+    'eiffeltower'
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def answer_f1(answer: str, right: str) -> float:
+    """F1 of the words that two answers have in common, after SQuAD's normalisation; of no words: whether both are so.
+
+    >>> round(answer_f1("in the city of Paris", "Paris"), 3)
+    0.4
+    """
+    given, wanted = normalized_answer(answer).split(), normalized_answer(right).split()
+    if not given or not wanted:
+        return float(given == wanted)
+    both = sum((collections.Counter(given) & collections.Counter(wanted)).values())
+    return 2 * both / (len(given) + len(wanted))
+
+
+class AnswerScores:
+    """Scores answers against those that are accepted, over all questions and by their kind.
+
+    With `spans` the two scores of SQuAD (Rajpurkar et al. 2016), each for the accepted answer that suits best:
+    `exact_match` after normalisation, and `f1` of words. Else `accuracy`: whether it is the very answer.
+
+    Arguments:
+        spans: whether the answers are spans of a text.
+
+    Example:
+        >>> scores = AnswerScores(spans=True)
+        >>> scores.update("the cat", ["Cat", "a black cat"], "who")
+        >>> scores.update("yes", [], "")
+        >>> result = scores.result()
+        >>> result["exact_match"], result["by_kind"]["who"]["examples"]
+        (0.5, 1)
+    """
+
+    def __init__(self, spans: bool):
+        self.spans = spans
+        self.total = _Sums()
+        self.by_kind: dict[str, _Sums] = collections.defaultdict(_Sums)
+
+    def update(self, answer: str, accepted: Sequence[str], kind: str = "") -> None:
+        """Adds an answer; none accepted: the right answer is "", that there is none."""
+        accepted = accepted or [""]
+        if self.spans:
+            given = normalized_answer(answer)
+            scores = {
+                "exact_match": float(any(normalized_answer(right) == given for right in accepted)),
+                "f1": max(answer_f1(answer, right) for right in accepted),
+            }
+        else:
+            scores = {"accuracy": float(answer in accepted)}
+        for sums in [self.total] + ([self.by_kind[kind]] if kind else []):
+            sums.update(scores)
+
+    def result(self) -> dict[str, Any]:
+        """The scores, `examples`, and the same in `by_kind`."""
+        kinds = sorted(self.by_kind.items())
+        return {**self.total.result(), "by_kind": {kind: sums.result() for kind, sums in kinds}}
+
+
+class _Sums:
+    def __init__(self):
+        self.sums: dict[str, float] = collections.defaultdict(float)
+        self.examples = 0
+
+    def update(self, scores: dict[str, float]) -> None:
+        self.examples += 1
+        for name, score in scores.items():
+            self.sums[name] += score
+
+    def result(self) -> dict[str, Any]:
+        means = {name: total / self.examples for name, total in self.sums.items()}
+        return {**means, "examples": self.examples}
+
+
+def recognition_scores(answers: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """Word and character error rate: edits that make the reference of the answer, a share of the references' length.
+
+    >>> scores = recognition_scores(["one too", "three"], ["one two", "three"])
+    >>> round(scores["wer"], 3), round(scores["cer"], 3), scores["exact_match"]
+    (0.333, 0.083, 0.5)
+    """
+    import jiwer
+
+    answers, references = (
+        [" ".join(text.split()) for text in side] for side in (answers, references)
+    )
+    exact = sum(answer == right for answer, right in zip(answers, references, strict=True))
+    return {
+        "wer": float(jiwer.wer(references, answers)),
+        "cer": float(jiwer.cer(references, answers)),
         "exact_match": exact / max(len(answers), 1),
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import html
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,33 @@ def draw_attention(weights: Any, words: Sequence[str], title: str = "") -> Figur
     return figure
 
 
+def draw_story(weights: Any, sentences: Sequence[str], title: str = "") -> Figure:
+    """Draws what each hop through a story took of its sentences: sentences from top to bottom, hops from left to right.
+
+    Arguments:
+        weights: [hops, sentences]; weights beyond the last sentence (padding) are left out.
+        sentences: one text a position.
+        title: stands above the figure.
+
+    Raises:
+        ValueError: there are fewer weights than sentences.
+
+    >>> from keras_rnn.pictures import draw_story
+    >>> figure = draw_story([[0.9, 0.1]], ["Ada took the map.", "Ada ran."])
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['Ada took the map.', 'Ada ran.']
+    """
+    array = _cut("story", np.asarray(weights, "float64").T, sentences, rank=2)
+    longest = max((len(sentence) for sentence in sentences), default=0)
+    width = 0.08 * longest + 0.5 * array.shape[1] + 1.6
+    figure, (axis,) = _figure(max(4.0, width), 0.28 * len(sentences) + 1.2, title=title)
+    _heat_map(figure, axis, array)
+    axis.set_yticks(range(len(sentences)), sentences, fontfamily=_families("".join(sentences)))
+    axis.set_xticks(range(array.shape[1]), [str(hop + 1) for hop in range(array.shape[1])])
+    axis.set_xlabel("hop")
+    return figure
+
+
 def attention_html(weights: Any, words: Sequence[str], caption: str = "") -> str:
     """Attention over words as HTML: the more weight, the more ink behind the word.
 
@@ -209,6 +237,51 @@ def draw_alignment(
     _heat_map(figure, axis, array)
     axis.set_yticks(range(len(target)), target, fontfamily=_families("".join(target)))
     _label_columns(axis, source, above=True)
+    return figure
+
+
+def draw_recognition(
+    spectrogram: Any, alignment: Any, tokens: Sequence[str], frame_seconds: float, title: str = ""
+) -> Figure:
+    """Draws a sound as its spectrogram, and below it where each token was heard, over the same seconds.
+
+    Arguments:
+        spectrogram: [frames, mels], the logarithm of the power.
+        alignment: [tokens, steps], weights from 0 to 1; the steps span all frames.
+        tokens: one for each row of the alignment.
+        frame_seconds: from one frame to the next.
+        title: stands above the figure.
+
+    Raises:
+        ValueError: there are fewer rows than tokens.
+
+    >>> import numpy as np
+    >>> from keras_rnn.pictures import draw_recognition
+    >>> figure = draw_recognition(np.ones([40, 8]), np.eye(2, 10), ["one", "two"], 0.01)
+    >>> [float(edge) for edge in figure.axes[1].get_xlim()]
+    [0.0, 0.4]
+    """
+    sound = np.asarray(spectrogram, "float64")
+    array = _cut("alignment", alignment, tokens, rank=2)
+    seconds = len(sound) * frame_seconds
+    figure, (above, below) = _figure(
+        min(max(4.0, 3.0 * seconds), 20.0), 2.6 + 0.25 * len(tokens), rows=2, title=title
+    )
+    above.imshow(
+        sound.T, aspect="auto", origin="lower", cmap="magma", extent=(0, seconds, 0, sound.shape[1])
+    )
+    above.set_ylabel("mel band")
+    below.imshow(
+        array,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="Blues",
+        vmin=0.0,
+        vmax=1.0,
+        extent=(0, seconds, len(tokens) - 0.5, -0.5),
+    )
+    below.set_yticks(range(len(tokens)), tokens, fontfamily=_families("".join(tokens)))
+    below.set_xlabel("seconds")
     return figure
 
 
@@ -313,7 +386,10 @@ def to_pixels(figure: Figure) -> np.ndarray:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        # Of a script that no font holds there are boxes; that is seen.
+        warnings.filterwarnings("ignore", message="Glyph")
+        canvas.draw()
     return np.array(canvas.buffer_rgba())
 
 
@@ -377,7 +453,9 @@ def _families_of(characters: frozenset[str]) -> tuple[str, ...]:
     chosen = ["DejaVu Sans"]
     held = ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap()
     missing = {ord(character) for character in characters} - set(held)
-    for font in font_manager.fontManager.ttflist if missing else []:
+    # Matplotlib's font of last resort claims every character, and has a picture of its script for each.
+    fonts = [f for f in font_manager.fontManager.ttflist if not f.name.startswith("Last Resort")]
+    for font in fonts if missing else []:
         try:
             held = ft2font.FT2Font(font.fname).get_charmap()
         except (OSError, RuntimeError):

@@ -37,7 +37,7 @@ def predict(run: Run, source: str = "", target: str = "", output_format: str = "
 
     def answered() -> Iterator[tuple[Any, dict[str, Any]]]:
         nonlocal bad
-        for record, answer in _answers(run, records):
+        for record, answer in _answers(run, records, counts):
             if isinstance(record, pipelines.InputError):
                 bad += 1
                 if output_format != "jsonl":
@@ -61,12 +61,14 @@ def predict(run: Run, source: str = "", target: str = "", output_format: str = "
     return 1 if bad else 0
 
 
-def _answers(run: Run, records: Iterable) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _answers(
+    run: Run, records: Iterable, counts: collections.Counter
+) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Each record with its answer; an error with its error object."""
     server = run.task.server(run.model)
     for chunk in pipelines.in_chunks(records, CHUNK):
         good = [record for record in chunk if not isinstance(record, pipelines.InputError)]
-        answers = iter(server.answer(good) if good else ())
+        answers = iter(server.answer(good, counts) if good else ())
         for record in chunk:
             if isinstance(record, pipelines.InputError):
                 yield record, {"error": record.message, "line": record.line}

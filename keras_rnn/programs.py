@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 import pipelines
+from keras_rnn.replicas import Replicas
 
 
 class Programs:
@@ -15,16 +16,14 @@ class Programs:
     Arguments:
         jit_compile: compile with XLA; where the device has no compiler, without, and `fallback` says why.
         limit: fail when more programs than this are compiled; 0 = no limit.
-        strategy: the tf.distribute strategy whose replicas run the functions.
+        replicas: those that train together; a single one where none are given.
 
     Attributes:
         count, seconds: programs compiled so far and what their first calls cost.
     """
 
-    def __init__(
-        self, jit_compile: bool, limit: int = 0, strategy: tf.distribute.Strategy | None = None
-    ):
-        self.strategy = strategy or tf.distribute.get_strategy()
+    def __init__(self, jit_compile: bool, limit: int = 0, replicas: Replicas | None = None):
+        self.replicas = replicas or Replicas()
         self.limit = limit
         self.count = 0
         self.seconds = 0.0
@@ -36,16 +35,49 @@ class Programs:
         return "XLA programs" if self.jit_compile else "graphs (without XLA)"
 
     def compile(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
-        """The function, compiled once for each set of shapes that it is called with."""
+        """The function, compiled once for each set of shapes that it is called with, on one device."""
+        return self._counted(name, lambda: self._program(function))
+
+    def compile_for_each(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """The same, run by each replica on its own values; it gives as many results."""
+        return self._counted(name, lambda: self._for_each(function))
+
+    def compile_for_all(self, function: Callable[..., Any], name: str) -> Callable[..., Any]:
+        """The same, run once for the variables of all of this worker's replicas.
+
+        XLA keeps to one device, and knows nothing of others to add up with: here it is left out where there are.
+        """
+        return self._counted(name, lambda: self._program(function, len(self.replicas.local) == 1))
+
+    def _program(self, function, jit_compile=True):
+        return tf.function(
+            lambda *inputs: function(*inputs),
+            jit_compile=self.jit_compile and jit_compile,
+            autograph=False,
+        )
+
+    def _for_each(self, function):
+        strategy = self.replicas.strategy
+        # TensorFlow would put a compiled function around all replicas; hidden in another it stays within each. Its
+        # weights are those of the replica that traces it.
+        programs = {number: self._program(function) for number in self.replicas.local}
+
+        def run_own(*inputs):
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            return programs[int(replica)](*inputs)
+
+        return lambda *inputs: strategy.run(run_own, args=inputs)
+
+    def _counted(self, name: str, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
         # A function of its own for each set of shapes, so that with and without XLA are counted alike.
         compiled = {}
+        first_of = self.replicas.strategy.experimental_local_results
 
         def call(*arguments):
-            signature = tuple(
-                (tuple(leaf.shape), leaf.dtype) for leaf in tf.nest.flatten(arguments)
-            )
+            leaves = [first_of(leaf)[0] for leaf in tf.nest.flatten(arguments)]
+            signature = tuple((tuple(leaf.shape), leaf.dtype) for leaf in leaves)
             if signature in compiled:
-                return self.strategy.run(compiled[signature], args=arguments)
+                return compiled[signature](*arguments)
             if self.limit and self.count >= self.limit:
                 shapes = ", ".join(str(list(shape)) for shape, _ in signature[:4])
                 raise pipelines.InputError(
@@ -53,12 +85,10 @@ class Programs:
                     f"for the shapes {shapes}"
                 )
             start = time.perf_counter()
-            program = tf.function(
-                lambda *inputs: function(*inputs), jit_compile=self.jit_compile, autograph=False
-            )
-            result = self.strategy.run(program, args=arguments)
+            program = make()
+            result = program(*arguments)
             for leaf in tf.nest.flatten(result)[:1]:
-                leaf.numpy()
+                first_of(leaf)[0].numpy()
             compiled[signature] = program
             self.count += 1
             self.seconds += time.perf_counter() - start

@@ -1,6 +1,7 @@
 """What a training says while it goes on: lines, a bar, TensorBoard."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,16 @@ from keras_rnn.trainer import Trainer
 # Values of a weight that its histogram counts, and words that the projector gets.
 HISTOGRAM_SAMPLE = 50_000
 PROJECTED_WORDS = 10_000
+
+# Share of the training's time that histograms and pictures may take.
+SHOWING_SHARE = 0.02
+
+# Seconds that they are taken to need before they have been made once.
+SHOWING_SECONDS = 1.0
+
+# Seconds between two drawings of the bar, and its width.
+BAR_INTERVAL = 0.1
+BAR_WIDTH = 20
 
 
 def log(line: str) -> None:
@@ -62,29 +73,58 @@ class Lines(keras.callbacks.Callback):
 
 
 class Bar(Lines):
-    """Keras's progress bar within the epoch, then the epoch's line: for a terminal."""
+    """A bar within the epoch, with the time that is left of it, then the epoch's line: for a terminal."""
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
-        names = ["loss", "gradient_norm", *self.trainer.metrics]
-        self.bar = keras.utils.Progbar(
-            self.trainer.batches_per_epoch, stateful_metrics=names, unit_name="batch"
-        )
+        self.first = self.trainer.state.batch
+        self.compiled = self.trainer.programs.seconds
+        self.drawn = 0.0
+        self.known, self.figures = {}, ""
 
     def on_train_batch_end(self, batch, logs=None):
-        shown = [(n, v) for n, v in (logs or {}).items() if n in self.bar.stateful_metrics]
-        # The bar's last update would end its line; the epoch's own line follows.
-        if batch + 1 < self.trainer.batches_per_epoch:
-            self.bar.update(batch + 1, shown, finalize=False)
+        if logs != self.known:
+            # New ones: the device has been waited for, and its tokens may be asked for.
+            self.known, self.figures = logs, self._figures(logs)
+        now = time.perf_counter()
+        if now - self.drawn >= BAR_INTERVAL:
+            self.drawn = now
+            columns = shutil.get_terminal_size().columns - 1
+            sys.stdout.write(f"\r\033[K{self.bar(batch + 1)[:columns]}")
+            sys.stdout.flush()
 
     def on_epoch_end(self, epoch, logs=None):
-        sys.stdout.write("\r\033[K" if sys.stdout.isatty() else "\n")
+        sys.stdout.write("\r\033[K")
         log(self.line(epoch, logs))
+
+    def bar(self, batch: int) -> str:
+        """The bar after so many batches of the epoch."""
+        trainer = self.trainer
+        total = trainer.batches_per_epoch
+        done = min(BAR_WIDTH, BAR_WIDTH * batch // total)
+        left = self._seconds() / max(batch - self.first, 1) * max(total - batch, 0)
+        return (
+            f"epoch {trainer.state.epoch + 1}/{trainer.config.epochs} {'━' * done}{'─' * (BAR_WIDTH - done)} "
+            f"{batch}/{total}, {_clock(left)} left{self.figures}"
+        )
+
+    def _seconds(self) -> float:
+        """Since the epoch or its part began, without those of compilation."""
+        compiling = self.trainer.programs.seconds - self.compiled
+        return time.perf_counter() - self.start - compiling
+
+    def _figures(self, logs: dict[str, float]) -> str:
+        shown = [f"{n} {logs[n]:.4f}" for n in ("loss", *self.trainer.metrics) if n in logs]
+        speed = int(self.trainer.tokens) / max(self._seconds(), 1e-9)
+        return f": {', '.join(shown)}, {speed:,.0f} tokens/s"
 
 
 class Board(keras.callbacks.Callback):
     """What TensorBoard shows: losses, metrics, learning rate and throughput, the spread of weights and gradients, and
     pictures of fixed dev examples.
+
+    Curves have a point for each evaluation. The rest takes longer to make, and comes at the last, and before it as
+    often as costs no more than `SHOWING_SHARE` of the time.
     """
 
     def __init__(self, trainer: Trainer, server_of: Callable[[], Any]):
@@ -98,6 +138,8 @@ class Board(keras.callbacks.Callback):
             for name in ("train", "dev")
         }
         self.seen = {}
+        self.began = time.perf_counter()
+        self.showing = SHOWING_SECONDS
 
     def on_train_batch_end(self, batch, logs=None):
         if not logs or logs.get("loss") == self.seen.get("loss"):
@@ -119,14 +161,23 @@ class Board(keras.callbacks.Callback):
                 if not name.startswith("dev_"):
                     _scalar(name, value)
             tf.summary.scalar("padding_share", self.trainer.train_batches.padding_share)
-            self._histograms()
         with self.writers["dev"].as_default(step):
             for name, value in logs.items():
                 if name.startswith("dev_"):
                     _scalar(name.removeprefix("dev_"), value)
-            self._pictures()
+        if self._is_affordable() or self.trainer.reason:
+            start = time.perf_counter()
+            with self.writers["train"].as_default(step):
+                self._histograms()
+            with self.writers["dev"].as_default(step):
+                self._pictures()
+            self.showing += time.perf_counter() - start
         for writer in self.writers.values():
             writer.flush()
+
+    def _is_affordable(self) -> bool:
+        """Whether histograms and pictures have taken but their share of the time."""
+        return self.showing <= SHOWING_SHARE * (time.perf_counter() - self.began)
 
     def _histograms(self):
         trainer = self.trainer
@@ -154,6 +205,17 @@ class Board(keras.callbacks.Callback):
             writer.close()
 
 
+def _clock(seconds: float) -> str:
+    """As 0:07, 12:34 or 1:02:03.
+
+    >>> _clock(7.2), _clock(3723)
+    ('0:07', '1:02:03')
+    """
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
 def _sample(values: tf.Tensor) -> tf.Tensor:
     """So many of the values, evenly spread, that counting them takes no time."""
     flat = tf.reshape(values, [-1])
@@ -161,23 +223,26 @@ def _sample(values: tf.Tensor) -> tf.Tensor:
 
 
 def show_result(
-    folder: str, config: Mapping[str, Any], scores: Mapping[str, Any], step: int
+    folder: str, name: str, config: Mapping[str, Any], scores: Mapping[str, Any], step: int
 ) -> None:
-    """The settings of a finished run with its scores, for TensorBoard's page that compares runs."""
-    for name in os.listdir(folder):
-        if ".tfevents." in name:  # of an earlier end
-            os.remove(os.path.join(folder, name))
+    """The settings of a finished run with its scores, for TensorBoard's page that compares runs by their names."""
+    for file in os.listdir(folder):
+        if ".tfevents." in file:  # of an earlier end
+            os.remove(os.path.join(folder, file))
     writer = tf.summary.create_file_writer(folder)
     with writer.as_default(step):
-        hparams.hparams(dict(config), trial_id=os.path.realpath(folder))
-        for name, score in scores.items():
+        hparams.hparams(dict(config), trial_id=name)
+        for metric, score in scores.items():
             if isinstance(score, float):
-                _scalar(f"best/{name}", score)
+                _scalar(f"best/{metric}", score)
     writer.close()
 
 
 def show_words(folder: str, vectors: tf.Tensor, words: Sequence[str]) -> None:
-    """The vectors of words for TensorBoard's projector."""
+    """The vectors of words for TensorBoard's projector.
+
+    In a folder below which there is no other: there the projector would find the vectors without their words.
+    """
     count = min(len(words), PROJECTED_WORDS)
     for name in os.listdir(folder):
         if name.startswith("words."):

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import traceback
 from collections.abc import Callable
 
 import keras
@@ -31,12 +32,18 @@ def import_modules(modules: str) -> None:
     for module in filter(None, (name.strip() for name in modules.split(","))):
         try:
             importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            if error.name != module.split(".")[0] and error.name != module:
-                raise
-            raise pipelines.InputError(
-                f"--import={module}: there is no such module here or on the Python path"
-            ) from None
+        except Exception as error:  # It is the user's, and may fail in any way.
+            raise pipelines.InputError(f"--import={module}: {_failure(error, module)}") from error
+
+
+def _failure(error: Exception, module: str) -> str:
+    """What went wrong in a module, and where."""
+    if isinstance(error, ModuleNotFoundError) and error.name in (module, module.split(".")[0]):
+        return "there is no such module here or on the Python path"
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}, line {frame.lineno}: {type(error).__name__}: {error}"
 
 
 def load_weights(model: keras.Model, checkpoint: str) -> None:
@@ -70,7 +77,11 @@ def open_run(
     import_modules(modules or facts.get("import", ""))
     keras.config.set_dtype_policy(config.precision)
     task = make_task(facts["task"], config)
-    task.load(folder.path)
+    try:
+        task.load(folder.path)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        message = f"its vocabulary or its labels are damaged: {error!r}"
+        raise pipelines.InputError(message, folder.path) from None
     model = task.build_model()
     load_weights(model, best)
     programs = Programs(config.jit_compile, config.max_compilations)

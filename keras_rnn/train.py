@@ -1,5 +1,7 @@
 """Training: the command, from files to a trained workdir."""
 
+import functools
+import hashlib
 import os
 import platform
 import sys
@@ -12,8 +14,11 @@ import tensorflow as tf
 import keras_rnn
 import pipelines
 from keras_rnn import configs
-from keras_rnn.examples import Data, prepare_data
+from keras_rnn.examples import Data, open_data, prepare_data
+from keras_rnn.inheritance import Parent, open_parent, take_over
+from keras_rnn.profiler import Profiler
 from keras_rnn.programs import Programs, device_name
+from keras_rnn.replicas import Replicas, make_replicas
 from keras_rnn.reports import Bar, Board, Lines, log, show_result, show_words
 from keras_rnn.run import import_modules, load_weights
 from keras_rnn.tasks import Task, make_task
@@ -29,23 +34,40 @@ def train(
     dev_data: str = "",
     modules: str = "",
 ) -> dict[str, Any]:
-    """Trains a task, or goes on with it, and writes everything into the workdir; gives the metrics."""
+    """Trains a task, or goes on with it, and writes everything into the workdir; gives the metrics.
+
+    With several workers the chief alone writes; the others wait for it where they need what it writes.
+    """
     folder = Workdir(workdir)
     facts = _describe(task_name, config, train_data, dev_data, modules)
+    # Before anything else is asked of TensorFlow, for its servers are to be started first.
+    replicas = make_replicas(config.distribute, log)
     changed = []
     if folder.exists():
         changed = _refuse_changes(folder, folder.read("config.json"), facts)
-        if folder.index().get("finished") and not _goes_on(folder, config, changed):
+        if folder.index().get("finished") and not _goes_on(folder, config, changed, replicas):
             return folder.read("metrics.json", default={})
     import_modules(modules)
-    keras.utils.set_random_seed(config.seed)
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
     try:
         task = make_task(task_name, config)
+        parent = None
+        if config.get("init_from") and not folder.checkpoint("last"):
+            parent = open_parent(config.init_from, task)
+            task.parent = parent.task
+        keras.utils.set_random_seed(config.seed)
+        keras.config.set_dtype_policy(config.precision)
         folder.make()
-        data = prepare_data(task, folder, train_data, dev_data, config.seed)
-        return _train(task, folder, data, changed, facts)
+        if replicas.is_chief:
+            data = prepare_data(task, folder, train_data, dev_data, config.seed)
+        replicas.wait()
+        if not replicas.is_chief:
+            data = open_data(task, folder)
+        return _train(task, folder, data, changed, facts, replicas, parent)
+    except tf.errors.OpError as error:
+        if replicas.workers == 1:
+            raise
+        raise replicas.lost(error) from None
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -90,7 +112,9 @@ def _refuse_changes(workdir: Workdir, old: dict[str, Any], new: dict[str, Any]) 
     return changed
 
 
-def _goes_on(folder: Workdir, config: ml_collections.ConfigDict, changed: list[str]) -> bool:
+def _goes_on(
+    folder: Workdir, config: ml_collections.ConfigDict, changed: list[str], replicas: Replicas
+) -> bool:
     """Whether a finished run has more to do; says so if it has not."""
     state = State(**folder.read("checkpoints", folder.index()["last"], "state.json"))
     spent = state.epoch >= config.epochs
@@ -98,41 +122,79 @@ def _goes_on(folder: Workdir, config: ml_collections.ConfigDict, changed: list[s
     if changed and not spent:
         return True
     reason = folder.index()["finished"]
-    log(
-        f"{folder.path} is finished: {reason} (epoch {state.epoch}, step {state.step}); "
-        "raise --config.epochs or --config.max_steps to go on"
-    )
+    if replicas.is_chief:
+        log(
+            f"{folder.path} is finished: {reason} (epoch {state.epoch}, step {state.step}); "
+            "raise --config.epochs or --config.max_steps to go on"
+        )
     return False
 
 
 def _train(
-    task: Task, folder: Workdir, data: Data, changed: list[str], facts: dict[str, Any]
+    task: Task,
+    folder: Workdir,
+    data: Data,
+    changed: list[str],
+    facts: dict[str, Any],
+    replicas: Replicas,
+    parent: Parent | None,
 ) -> dict[str, Any]:
     config = task.config
-    programs = Programs(config.jit_compile, config.max_compilations)
-    model = task.build_model()
-    note = "" if folder.checkpoint("last") else task.initialize(model)
-    trainer = Trainer(task, model, folder, data, programs)
-    resumed = trainer.restore()
-    # From here on this is a run: until now anything could still be wrong with what was given.
-    folder.write(facts, "config.json")
-    if resumed and {*changed} - {"checkpoint_seconds"}:
+    programs = Programs(config.jit_compile, config.max_compilations, replicas)
+    with replicas.strategy.scope():
+        model = task.build_model()
+        notes = [] if folder.checkpoint("last") else _begin(task, model, parent)
+        trainer = Trainer(task, model, folder, data, programs)
+        resumed = trainer.restore()
+    _check_same_start(trainer)
+    if resumed and {*changed} - {*configs.config.WITHOUT_EFFECT}:
         # Whoever changed epochs or the learning rate wants to see what comes of it.
         trainer.state.judged_without_better = 0
-    _announce(trainer, note, resumed)
-    server = []
+    callbacks = []
+    if replicas.is_chief:
+        # From here on this is a run: until now anything could still be wrong with what was given.
+        folder.write(facts, "config.json")
+        _announce(trainer, notes, resumed)
+        server = functools.cache(lambda: task.server(model))
+        shown = Bar if sys.stdout.isatty() else Lines
+        callbacks = [shown(trainer), Board(trainer, server)]
+        if config.profile_steps:
+            callbacks.append(Profiler(trainer, config.profile_steps))
+    if parent:
+        # Whoever goes on asks nothing of the other run any more.
+        trainer.save(better=False, finished="")
+    reason = trainer.run(callbacks)
+    if not trainer.state.step:
+        # epochs=0: the model as it was initialised.
+        trainer.save(better=True, finished=reason)
+    if replicas.is_chief:
+        _conclude(trainer, reason)
+    replicas.wait()
+    return folder.read("metrics.json")
 
-    def server_of():
-        if not server:
-            server.append(task.server(model))
-        return server[0]
 
-    shown = Bar if sys.stdout.isatty() else Lines
-    reason = trainer.run([shown(trainer), Board(trainer, server_of)])
-    return _conclude(trainer, reason)
+def _check_same_start(trainer: Trainer) -> None:
+    """Raises unless all workers start from the same checkpoint."""
+    step = trainer.state.step
+    (chiefs,) = trainer.replicas.from_chief(step)
+    if step != chiefs:
+        raise pipelines.InputError(
+            f"stands at step {step}, the chief at {chiefs:.0f}; all workers need the same folder",
+            trainer.workdir.path,
+        )
 
 
-def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
+def _begin(task: Task, model: keras.Model, parent: Parent | None) -> list[str]:
+    """Gives a new model what it does not begin to learn from nothing; says what."""
+    notes = []
+    if "vectors" not in task.inherited:
+        notes.append(task.initialize(model))
+    if parent:
+        notes.append(take_over(parent, task, model))
+    return [note for note in notes if note]
+
+
+def _announce(trainer: Trainer, notes: list[str], resumed: bool) -> None:
     task, config, programs = trainer.task, trainer.config, trainer.programs
     if programs.fallback:
         log(f"XLA has no compiler here, going on without: {programs.fallback}")
@@ -150,21 +212,27 @@ def _announce(trainer: Trainer, note: str, resumed: bool) -> None:
     fewest, most = (bound(rows for rows, *_ in shapes) for bound in (min, max))
     rows = f"{most}" if fewest == most else f"{fewest} to {most}"
     log(f"batches of {rows}, padded to {lengths}; {padding:.1%} of it padding")
-    if note:
+    replicas = trainer.replicas
+    if config.distribute != "none":
+        processes = "1 process" if replicas.workers == 1 else f"{replicas.workers} processes"
+        log(f"{replicas.count} replicas in {processes} share each batch")
+    for note in notes:
         log(note)
     if resumed:
         state = trainer.state
         log(f"going on after epoch {state.epoch}, step {state.step}")
 
 
-def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
+def _short_name(folder: Workdir) -> str:
+    """The folder's own name, with a mark by which those of the same name differ."""
+    mark = hashlib.sha256(os.path.realpath(folder.path).encode()).hexdigest()[:4]
+    return f"{os.path.basename(folder.path)} {mark}"
+
+
+def _conclude(trainer: Trainer, reason: str) -> None:
     task, folder, state, programs = trainer.task, trainer.workdir, trainer.state, trainer.programs
     config = task.config
     best = folder.checkpoint("best")
-    if not best:
-        # epochs=0: the model as it was initialised.
-        trainer.save(better=True, finished=reason)
-        best = folder.checkpoint("best")
     load_weights(trainer.model, best)
     forward = trainer.last_forward()
     calibration = task.calibrate(forward, trainer.dev_batches, folder.path)
@@ -186,9 +254,10 @@ def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
     }
     metrics = {**judged, "training": facts}
     folder.write(metrics, "metrics.json")
-    os.makedirs(folder.tensorboard, exist_ok=True)
-    show_result(folder.tensorboard, configs.flatten(config), judged, state.step)
-    show_words(folder.tensorboard, *task.word_vectors(trainer.model))
+    os.makedirs(os.path.join(folder.tensorboard, "train"), exist_ok=True)
+    settings = configs.flatten(config)
+    show_result(folder.tensorboard, _short_name(folder), settings, judged, state.step)
+    show_words(os.path.join(folder.tensorboard, "train"), *task.word_vectors(trainer.model))
     log(
         f"finished: {reason}; best dev {task.metric} {judged[task.metric]:.4f} "
         f"(epoch {state.best_epoch})"
@@ -200,4 +269,3 @@ def _conclude(trainer: Trainer, reason: str) -> dict[str, Any]:
     )
     log(f"model {best}, scores {folder.file('metrics.json')}")
     log(f"tensorboard --logdir {folder.tensorboard}")
-    return metrics

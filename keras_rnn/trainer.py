@@ -43,10 +43,13 @@ class Trainer:
     """Steps, epochs, judging, checkpoints.
 
     A step is two compiled programs: the gradients of a batch, and their application; between them those of several
-    batches are added up, and a strategy can reduce.
+    batches are added up, and those of several replicas.
     The gradients are those of Σ weight · loss / batch_size, and the weights' sum travels with them, so that the sum
     over batches and replicas divided by the sum of weights is the gradient of the mean loss, however the rows are
     spread.
+
+    With several workers each runs this loop over its rows of the same batches. The chief judges and writes; its scores
+    go to all, so that all decide alike. Model and trainer are made in the strategy's scope.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Trainer:
     ):
         self.task, self.model, self.workdir, self.data = task, model, workdir, data
         self.config = config = task.config
-        self.programs = programs
+        self.programs, self.replicas = programs, programs.replicas
         self.state = State()
         self.train_batches = task.batches(data.train, training=True)
         self.dev_batches = task.batches(data.dev, training=False)
@@ -68,24 +71,30 @@ class Trainer:
         if config.max_steps:
             self.total_steps = min(self.total_steps, config.max_steps)
         self.optimizer = make_optimizer(config, self.total_steps, model)
+        self._part_seeds()
         self.variables = [variable.value for variable in model.trainable_variables]
         self.averages = []
         if config.average:
             self.averages = [tf.Variable(v, trainable=False) for v in self.variables]
         self.loss_metric = keras.metrics.Mean(name="loss")
         self.metrics = task.training_metrics()
-        self.tokens = tf.Variable(0, dtype=tf.int64)
-        self.examples = tf.Variable(0, dtype=tf.int64)
+        self.tokens, self.examples = _count(), _count()
         # Examples, real tokens and seconds of all epochs, compilation left out.
         self.totals = np.zeros(3)
-        self.gradient_step = programs.compile(self._gradients, "the gradients")
-        self.add_step = programs.compile(_sum, "the sum of gradients")
-        self.apply_step = programs.compile(self._apply, "the update")
+        self.gradient_step = programs.compile_for_each(self._gradients, "the gradients")
+        self.add_step = programs.compile_for_each(_sum, "the sum of gradients")
+        # Not compiled: XLA knows nothing of other replicas.
+        self.reduce_step = tf.function(self.replicas.sum, autograph=False)
+        self.apply_step = programs.compile_for_all(self._apply, "the update")
         self.forward = self._forward(last=False)
         self.interruption = Interruption()
+        # What all workers know of: that one was asked to end, that a checkpoint is due.
+        self.ending = self.due = False
         self.saved_at = time.monotonic()
         # Those of the last step, to be shown.
         self.gradients: list[tf.Tensor] = []
+        # Why training ends with the evaluation that is being shown; "" while it goes on.
+        self.reason = ""
 
     # Compiled
 
@@ -143,16 +152,20 @@ class Trainer:
     # Steps
 
     def step(self, batches: list) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """One update on all of the batches; gives the mean loss of each and the norm of the gradients."""
+        """One update on all of the batches; gives the mean loss of each and the norm of the gradients.
+
+        The mean losses of several replicas are averaged, which is near the mean and shows what is no number.
+        """
         gradients, weight, loss = self.gradient_step(batches[0])
         losses = [loss]
         for batch in batches[1:]:
             *more, loss = self.gradient_step(batch)
             gradients, weight = self.add_step((gradients, weight), tuple(more))
             losses.append(loss)
-        strategy = self.programs.strategy
-        if strategy.num_replicas_in_sync > 1:
-            gradients, weight = strategy.reduce("SUM", (gradients, weight), axis=None)
+        if self.replicas.count > 1:
+            sums = self.reduce_step((gradients, weight, losses))
+            gradients, weight = sums[:2]
+            losses = [loss / self.replicas.count for loss in sums[2]]
         self.gradients = gradients
         return losses, self.apply_step(gradients, weight)
 
@@ -191,7 +204,8 @@ class Trainer:
             callbacks.on_epoch_begin(state.epoch)
             logs, whole = self._epoch(callbacks)
             state.seconds += time.perf_counter() - start
-            self.interruption.check()
+            if self.ending:
+                raise Interrupted
             judged = self.judge()
             state.judged_step = state.step
             # Keras's list of callbacks takes plain numbers alone.
@@ -210,15 +224,20 @@ class Trainer:
             finished = state.epoch
             if whole:
                 state.epoch, state.batch = state.epoch + 1, 0
-            reason = self._reason()
+            self.reason = reason = self._reason()
             # What is shown comes first: what lies past the last checkpoint is shown again.
             callbacks.on_epoch_end(finished, logs)
             self.save(better, reason)
             if self.model.stop_training and not reason:
                 reason = "a callback ended it"
-            if not reason and self.interruption.asked:
+            self._agree()
+            if not reason and self.ending:
                 raise Interrupted
         return reason
+
+    def _agree(self) -> None:
+        """Tells all workers what one of them was asked for, or finds due by its clock."""
+        self.ending, self.due = self.replicas.any(self.interruption.asked, self._is_due())
 
     def _metrics(self) -> list[keras.metrics.Metric]:
         return [self.loss_metric, *self.metrics.values()]
@@ -252,22 +271,26 @@ class Trainer:
         whether the epoch is whole.
         """
         config, state = self.config, self.state
-        self.tokens.assign(0)
-        self.examples.assign(0)
+        for count in (self.tokens, self.examples):
+            count.assign(0)
         compiling = self.programs.seconds
         start = time.perf_counter()
         last = self.train_batches.num_batches(state.epoch)
         losses, logs = [], {}
         first = last if self._is_unjudged() else state.batch
-        batches = self.train_batches.epoch(state.epoch, start_batch=first)
+        batches = self.replicas.epoch(self.train_batches, state.epoch, start_batch=first)
         for group in pipelines.in_chunks(batches, config.accumulate):
             callbacks.on_train_batch_begin(state.batch)
             group_losses, norm = self.step(group)
             losses.append(group_losses)
             state.step += 1
             state.batch += len(group)
-            at_end = self._is_unjudged() or self.interruption.asked
-            if len(losses) == LOOK_EVERY or at_end:
+            # By the number of the step: a run that goes on looks, and shows, where an undisturbed one does.
+            looking = state.step % LOOK_EVERY == 0 or self._is_unjudged()
+            if looking or self.replicas.workers == 1:
+                self._agree()
+            at_end = self._is_unjudged() or self.ending
+            if looking or at_end:
                 self._look(losses)
                 state.gradient_norm = float(norm)
                 logs = self._running()
@@ -275,14 +298,15 @@ class Trainer:
             callbacks.on_train_batch_end(state.batch - 1, logs)
             if at_end or self.model.stop_training:
                 break
-            if not losses and self._is_due():
+            if not losses and self.due:
                 self.save(better=False, finished="")
         logs.update(self._running())
         seconds = time.perf_counter() - start - (self.programs.seconds - compiling)
-        self.totals += [int(self.examples), int(self.tokens), seconds]
+        examples, tokens = (int(count.numpy()) for count in (self.examples, self.tokens))
+        self.totals += [examples, tokens, seconds]
         logs["learning_rate"] = float(self.optimizer.learning_rate)
-        logs["examples_per_second"] = int(self.examples) / max(seconds, 1e-9)
-        logs["tokens_per_second"] = int(self.tokens) / max(seconds, 1e-9)
+        logs["examples_per_second"] = examples / max(seconds, 1e-9)
+        logs["tokens_per_second"] = tokens / max(seconds, 1e-9)
         return logs, state.batch >= last
 
     def _running(self) -> dict[str, float]:
@@ -320,14 +344,23 @@ class Trainer:
         return score > self.state.best if self.task.higher_is_better else score < self.state.best
 
     def judge(self) -> dict[str, Any]:
-        """The evaluate object of dev, under the averaged weights where weights are averaged."""
+        """The evaluate object of dev, under the averaged weights where weights are averaged.
+
+        The chief judges, and the other workers wait for its loss and score.
+        """
 
         def forward(batch):
-            self.interruption.check()
+            if self.replicas.workers == 1:
+                self.interruption.check()
             return self.forward(batch)
 
-        with self.averaged():
-            return self.task.judge(forward, self.dev_batches)
+        names = ("loss", self.task.metric)
+        judged = dict.fromkeys(names, 0.0)
+        if self.replicas.is_chief:
+            with self.averaged():
+                judged = self.task.judge(forward, self.dev_batches)
+        shared = self.replicas.from_chief(*(judged[name] for name in names))
+        return {**judged, **dict(zip(names, shared, strict=True))}
 
     def throughput(self) -> dict[str, float]:
         """Examples and real tokens a second over this call's epochs, compilation left out."""
@@ -361,13 +394,20 @@ class Trainer:
 
     def save(self, better: bool, finished: str) -> None:
         """Writes a checkpoint under a new name, renames it, then lets the index name it."""
+        # Some are sums over all workers, who read them together.
+        values = {name: variable.numpy() for name, variable in self._all_variables().items()}
+        if self.replicas.is_chief:
+            self._write(values, better, finished)
+        self.saved_at = time.monotonic()
+
+    def _write(self, values: dict[str, np.ndarray], better: bool, finished: str) -> None:
         name = f"step-{self.state.step:08d}"
         folder = os.path.join(self.workdir.checkpoints, name)
         with pipelines.atomic_directory(folder) as new:
             with self.averaged():
                 self.model.save_weights(os.path.join(new, "model.weights.h5"))
             with open(os.path.join(new, "training.npz"), "wb") as file:
-                np.savez(file, **{k: np.asarray(v) for k, v in self._all_variables().items()})
+                np.savez(file, **values)
             with open(os.path.join(new, "state.json"), "w", encoding="utf-8") as file:
                 json.dump(dataclasses.asdict(self.state), file)
         index = self.workdir.index()
@@ -376,7 +416,6 @@ class Trainer:
             index["best"] = name
         index["finished"] = finished
         self.workdir.write_index(index)
-        self.saved_at = time.monotonic()
 
     def restore(self) -> bool:
         """Goes back to the last checkpoint; False if there is none."""
@@ -392,14 +431,34 @@ class Trainer:
                 for name, variable in variables.items():
                     if tuple(values[name].shape) != tuple(variable.shape):
                         raise pipelines.InputError("holds the weights of another model", path)
-                    variable.assign(values[name])
+                    if name.startswith("metric/"):
+                        self.replicas.start_sum_with(variable.value, values[name])
+                    else:
+                        variable.assign(values[name])
             with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
                 self.state = State(**json.load(file))
         except (OSError, ValueError, TypeError, EOFError) as error:
             if isinstance(error, pipelines.InputError):
                 raise
             raise pipelines.InputError(f"is damaged: {error}", path) from None
+        self._part_seeds()
         return True
+
+    def _part_seeds(self) -> None:
+        """A checkpoint has the first replica's states of noise; the others' follow from them."""
+        states = [v.value for v in self.model.variables if v.path.endswith("/seed_generator_state")]
+        self.replicas.part_seeds(states)
+
+
+def _count() -> tf.Variable:
+    """A number that each replica adds to; reading it gives the sum."""
+    return tf.Variable(
+        0,
+        dtype=tf.int64,
+        trainable=False,
+        synchronization=tf.VariableSynchronization.ON_READ,
+        aggregation=tf.VariableAggregation.SUM,
+    )
 
 
 def _sum(one, other):

@@ -42,8 +42,21 @@ _HOMES = {
     "schemes": ["SCHEMES", "detect_scheme"],
     "vectors": ["read_vectors", "vector_words"],
     "dates": ["date_translation"],
+    "audio": [
+        "LOWEST_HERTZ",
+        "decode_wav",
+        "frames_of",
+        "log_mel",
+        "read_waveform",
+        "resample",
+        "write_waveform",
+    ],
+    "manifests": ["read_manifest"],
+    "tones": ["dial", "write_tones"],
     "store": ["Column", "ExampleStore", "write_store"],
     "batching": ["Batches", "choose_buckets"],
+    "questions": ["is_squad", "read_questions"],
+    "stories": ["house_stories"],
     "samples": ["date_tags", "language_identification", "teddy", "transitions", "write_table"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -219,13 +219,14 @@ class Batches:
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """The finite set: (rows, padded length of each length column)."""
-        rows = self._rows.tolist()
+        rows = self._own_rows().tolist()
         return [(n, *lengths) for n, lengths in zip(rows, self.buckets.tolist(), strict=True)]
 
     @property
     def element_spec(self) -> dict[str, tf.TensorSpec]:
         """What `epoch` yields; the padded lengths are None, and so are varying rows."""
-        rows = int(self._rows[0]) if (self._rows == self._rows[0]).all() else None
+        rows = self._own_rows()
+        rows = int(rows[0]) if (rows == rows[0]).all() else None
         one = int(self.buckets[0, 0]) if len(self.buckets) == 1 else None
         spec = {}
         for name in self.fields:
@@ -236,9 +237,13 @@ class Batches:
         spec["index"] = tf.TensorSpec((rows,), tf.int64, "index")
         return spec
 
+    def _own_rows(self) -> np.ndarray:
+        """int64[buckets]: rows of a batch, of which a shard has its part."""
+        return -(-self._rows // self._shards)
+
     def num_batches(self, epoch: int = 0) -> int:
         """Batches of an epoch; the same number on every shard and in every epoch."""
-        return -(-len(self._plan(epoch).buckets) // self._shards)
+        return len(self._plan(epoch).buckets)
 
     @property
     def padding_share(self) -> float:
@@ -248,10 +253,9 @@ class Batches:
         return 1.0 - self._real_cells / cells
 
     def shard(self, index: int, count: int) -> Batches:
-        """Every count-th batch, from `index` on: together the shards hold each example once.
+        """Every count-th row of each batch, from `index` on: together the shards hold each example once.
 
-        Where the batches do not divide, the last shards get a batch without a real row, so that
-        all have the same number.
+        A shard's batch k has the shape of every other shard's batch k; fillers make them even.
         """
         if not 0 <= index < count:
             raise ValueError(f"shard {index} of {count}")
@@ -279,16 +283,14 @@ class Batches:
         """The same batches as NumPy arrays, without tf.data."""
         plan = self._plan(epoch)
         for batch in range(start_batch, self.num_batches(epoch)):
-            yield self._assemble(plan, batch * self._shards + self._shard)
+            yield self._assemble(plan, batch)
 
     def _assemble(self, plan: _Plan, batch: int) -> dict[str, np.ndarray]:
-        if batch < len(plan.buckets):
-            bucket = plan.buckets[batch]
-            members = plan.order[plan.starts[batch] : plan.stops[batch]]
-        else:
-            bucket, members = plan.buckets[-1], plan.order[:0]
-        rows = int(self._rows[bucket])
-        filler = members[:1] if len(members) else plan.order[:1]
+        bucket = plan.buckets[batch]
+        members = plan.order[plan.starts[batch] : plan.stops[batch]]
+        filler = members[:1]
+        members = members[self._shard :: self._shards]
+        rows = int(self._own_rows()[bucket])
         indices = np.concatenate([members, np.repeat(filler, rows - len(members))])
         real = np.arange(rows) < len(members)
         arrays = {}

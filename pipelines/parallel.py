@@ -40,7 +40,8 @@ def read_parallel(
         targets: False where the target may be missing, as for predictions. Then a name that is no
             table, `-` included, is a file of sources, and no line is left out, not even an empty one.
         on_error: "raise", or "yield" to put an `InputError` in place of a bad pair and go on.
-        form: `table` or `jsonl` for a file whose name does not say so, as standard input.
+        form: `table`, `columns` (two of them and no header) or `jsonl` for a file whose name does not say so, as
+            standard input.
 
     Raises:
         InputError: with file and line; also where one side has more lines or files than the other.
@@ -89,7 +90,7 @@ def _records(
     for file in named:
         if not form and not is_table(file):
             yield from read_lines(file, "source", max_bytes, counts, on_error, allow_empty=True)
-        elif has_no_header(file, delimiter):
+        elif form == "columns" or has_no_header(file, delimiter):
             pairs = _pairs_of_columns(file, delimiter)
             yield from _readers.cut_records(pairs, max_bytes, counts)
         else:

@@ -28,7 +28,8 @@ ALLOWED = {
     "conversion": {"cells", "layers"},
     "checks": {"cells", "layers"},
     "models": {"cells", "layers", "attention"},
-    "programs": {"pipelines"},  # Compiled functions, counted.
+    "replicas": {"pipelines"},  # Devices that train together.
+    "programs": {"replicas", "pipelines"},  # Compiled functions, counted.
     "workdir": {"pipelines"},
     "tasks": {"configs", "metrics", "pictures", "pipelines"}
     | {"models", "cells", "layers", "attention"},
@@ -44,14 +45,17 @@ ALLOWED |= {
         "interruption",
         "optimizer",
         "programs",
+        "replicas",
         "tasks",
         "workdir",
         "pipelines",
     },
     "reports": {"events", "trainer", "pipelines"},
+    "profiler": {"reports", "trainer"},
     "run": {"configs", "programs", "tasks", "workdir", "pipelines"},
     "client": set(),  # Copied into exports; it runs where this package is not.
     "runtimes": {"scan", "tasks", "pipelines"},
+    "inheritance": {"configs", "run", "tasks", "workdir", "pipelines"},
 }
 COMMANDS = {"train", "evaluate", "predict", "export"}
 for command in COMMANDS:

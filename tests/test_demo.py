@@ -31,6 +31,17 @@ def test_its_settings_are_settings(task):
     ].settings
 
 
+def test_it_asks_of_a_story_and_draws_what_it_looked_at(tmp_path, capsys):
+    command = ["demo", "--task=question_answering", f"--workdir={tmp_path / 'w'}"]
+    assert app.main([*command, "--config.max_steps=2", "--config.units=4"]) == 0
+    shown = capsys.readouterr().out
+    assert "?" in shown.split("The export answers:")[1]
+    for number in range(1, demo.PICTURES + 1):
+        assert (tmp_path / "w" / f"story-{number}.png").read_bytes()[1:4] == b"PNG"
+
+
 def test_another_task_is_refused_in_a_line(capsys):
     assert app.main(["demo", "--task=tagging"]) == 1
-    assert "it must be translation or classification" in capsys.readouterr().err
+    assert (
+        "it must be translation or classification or question_answering" in capsys.readouterr().err
+    )

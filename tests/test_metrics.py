@@ -64,3 +64,56 @@ def test_temperature_is_found_again(temperature):
     drawn = (rng.random((len(logits), 1)) > probabilities.cumsum(1)).sum(1)
     found = metrics.fit_temperature(logits * temperature, one_hot(drawn, 3), multilabel=False)
     assert found == pytest.approx(temperature, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "given, right, exact, f1",
+    [
+        # After SQuAD's normalisation: case, punctuation, articles and blanks do not count.
+        ("The  Denver Broncos.", "denver broncos", 1.0, 1.0),
+        ("Santa Clara", "Santa Clara, California", 0.0, 0.8),
+        ("gold gold", "gold", 0.0, 2 / 3),
+        ("an", "the", 1.0, 1.0),
+        ("", "", 1.0, 1.0),
+        ("gold", "", 0.0, 0.0),
+        ("", "gold", 0.0, 0.0),
+    ],
+)
+def test_answers_are_compared_as_squad_does(given, right, exact, f1):
+    scores = metrics.AnswerScores(spans=True)
+    scores.update(given, [right] if right else [])
+    result = scores.result()
+    assert result["exact_match"] == exact and result["f1"] == pytest.approx(f1)
+
+
+def test_the_accepted_answer_that_suits_best_counts():
+    scores = metrics.AnswerScores(spans=True)
+    scores.update("Levi's Stadium", ["Santa Clara", "Levi's Stadium in Santa Clara"], "where")
+    scores.update("2015", ["2016", "the 2015 season"], "when")
+    scores.update("2015", ["2015"], "when")
+    result = scores.result()
+    assert result["exact_match"] == pytest.approx(1 / 3)
+    assert result["f1"] == pytest.approx((4 / 7 + 2 / 3 + 1) / 3)
+    assert result["by_kind"]["when"] == {
+        "exact_match": 0.5,
+        "f1": pytest.approx((2 / 3 + 1) / 2),
+        "examples": 2,
+    }
+
+
+def test_words_are_right_or_wrong():
+    scores = metrics.AnswerScores(spans=False)
+    for answer, accepted, kind in (
+        ("yes", ["yes"], "a"),
+        ("Yes", ["yes"], "a"),
+        ("x", ["y", "x"], "b"),
+    ):
+        scores.update(answer, accepted, kind)
+    assert scores.result() == {
+        "accuracy": pytest.approx(2 / 3),
+        "examples": 3,
+        "by_kind": {
+            "a": {"accuracy": 0.5, "examples": 2},
+            "b": {"accuracy": 1.0, "examples": 1},
+        },
+    }

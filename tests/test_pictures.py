@@ -14,6 +14,7 @@ from keras_rnn.pictures import (
     draw_alignment,
     draw_attention,
     draw_gates,
+    draw_story,
     draw_transitions,
     to_pixels,
 )
@@ -176,3 +177,24 @@ def test_fonts_are_looked_for_when_letters_are_missing():
 def test_arrays_that_do_not_fit_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_font_that_has_the_character_goes_before_that_of_last_resort(monkeypatch):
+    """U+2312 is in DejaVu Sans Mono and not in DejaVu Sans; matplotlib brings both."""
+    manager = pytest.importorskip("matplotlib.font_manager").fontManager
+    last = [font for font in manager.ttflist if font.name.startswith("Last Resort")]
+    mono = [font for font in manager.ttflist if font.name == "DejaVu Sans Mono"]
+    monkeypatch.setattr(manager, "ttflist", [*last, *mono])
+    assert pictures._families("a\u2312") == ["DejaVu Sans", "DejaVu Sans Mono"]
+    # What none has stays to matplotlib.
+    assert pictures._families("a\U0010fffd") == ["DejaVu Sans"]
+    pictures._families_of.cache_clear()
+
+
+def test_a_story_has_a_row_a_sentence_and_a_column_a_hop():
+    weights = [[0.0, 0.75, 0.0], [0.5, 0.25, 0.0]]
+    axis = draw_story(weights, ["Ada took the map.", "Ada ran."], "Where?").axes[0]
+    np.testing.assert_array_equal(axis.images[0].get_array(), [[0.0, 0.5], [0.75, 0.25]])
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2"]
+    with pytest.raises(ValueError, match="story: 3 time steps for 4 words"):
+        draw_story(weights, ["a", "b", "c", "d"])

@@ -1,5 +1,6 @@
 """Prediction and evaluation: formats, order, bad rows, streams."""
 
+import collections
 import io
 import json
 import sys
@@ -142,7 +143,8 @@ def test_records_are_read_as_they_are_asked_for(workdir):
             read.append(number)
             yield record
 
-    answers = predict._answers(run, (record for _ in range(4) for record in records()))
+    records_again = (record for _ in range(4) for record in records())
+    answers = predict._answers(run, records_again, collections.Counter())
     next(answers)
     assert len(read) <= predict.CHUNK
 

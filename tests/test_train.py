@@ -84,7 +84,7 @@ def test_the_workdir_holds_what_others_rely_on(trained):
 def test_tensorboard_has_scalars_and_attention(trained):
     found = {}
     for part in ("train", "dev"):
-        for path in (trained / "tensorboard" / part).iterdir():
+        for path in (trained / "tensorboard" / part).glob("*.tfevents.*"):
             for event in tf.compat.v1.train.summary_iterator(str(path)):
                 for value in event.summary.value:
                     found.setdefault((part, value.tag), []).append((event.step, value.tensor))
@@ -113,7 +113,8 @@ def test_tensorboard_has_scalars_and_attention(trained):
 
 
 def test_tensorboard_has_the_words_and_the_settings_with_their_scores(trained):
-    folder = trained / "tensorboard"
+    # In no folder that has others below it, where the projector would find the vectors but not their names.
+    folder = trained / "tensorboard" / "train"
     words = (folder / "words.tsv").read_text().splitlines()
     values = tf.train.load_variable(
         tf.train.latest_checkpoint(folder), "words/.ATTRIBUTES/VARIABLE_VALUE"
@@ -122,7 +123,7 @@ def test_tensorboard_has_the_words_and_the_settings_with_their_scores(trained):
         len(words) == len(values) and "words.tsv" in (folder / "projector_config.pbtxt").read_text()
     )
     weights = weights_of(trained, "best")
-    (path,) = (p for p in folder.iterdir() if ".tfevents." in p.name)
+    (path,) = (p for p in folder.parent.iterdir() if ".tfevents." in p.name)
     tags = {
         value.tag: value
         for event in tf.compat.v1.train.summary_iterator(str(path))

@@ -16,6 +16,7 @@ from keras_rnn.cells.layer_norm_simple_rnn import LayerNormSimpleRNNCell
 from keras_rnn.cells.lstm import LSTMCell
 from keras_rnn.cells.nas import NASCell
 from keras_rnn.cells.peephole_lstm import PeepholeLSTMCell
+from keras_rnn.cells.query_reduction import QueryReductionCell
 from keras_rnn.cells.simple_rnn import SimpleRNNCell
 from keras_rnn.cells.zoneout import ZoneoutCell
 
@@ -81,6 +82,7 @@ __all__ = [
     "LayerNormSimpleRNNCell",
     "NASCell",
     "PeepholeLSTMCell",
+    "QueryReductionCell",
     "SimpleRNNCell",
     "ZoneoutCell",
     "make_cell",

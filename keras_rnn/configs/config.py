@@ -15,10 +15,26 @@ import ml_collections
 Value = bool | int | float | str
 
 # A new task adds its name here; its keys are in keras_rnn/configs/NAME.py, its work in keras_rnn/tasks/NAME.py.
-TASKS = ("classification", "tagging", "translation")
+TASKS = (
+    "classification",
+    "tagging",
+    "translation",
+    "question_answering",
+    "speech_recognition",
+)
 
 # What may change when a run goes on; everything else would make it another run.
-CONTINUABLE = ("epochs", "max_steps", "learning_rate", "checkpoint_seconds")
+CONTINUABLE = (
+    "epochs",
+    "max_steps",
+    "learning_rate",
+    "checkpoint_seconds",
+    "profile_steps",
+    "distribute",
+)
+
+# What of it changes nothing of the weights that come out.
+WITHOUT_EFFECT = ("checkpoint_seconds", "profile_steps", "distribute")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +48,8 @@ class Key:
         choices: the values it may have, if there are few.
         minimum, maximum: the bounds of a number.
         live: True if the key may be given to evaluate and predict too (it changes no weights).
+        part: the weights that hang on it, "encoder" or "task"; a run that starts from another one (`init_from`) has the
+            same value, for a "task" key only where the task is the same.
     """
 
     name: str
@@ -41,6 +59,7 @@ class Key:
     minimum: float | None = None
     maximum: float | None = None
     live: bool = False
+    part: str = ""
 
 
 class Keys(dict[str, Key]):
@@ -145,30 +164,46 @@ def shared_keys(**defaults: Value) -> list[Key]:
             "recurrent cell: lstm (standard), lecture_lstm (a = gate * c, no tanh), gru, gru_reset_after, "
             "simple_rnn, peephole_lstm, layer_norm_lstm, layer_norm_gru, layer_norm_simple_rnn, nas, esn, "
             "or the class name of your own cell (see --import)",
+            part="encoder",
         ),
-        Key("units", 128, "size of the cell's state, for each direction", minimum=1),
-        Key("layers", 1, "recurrent layers on top of each other", minimum=1),
-        Key("bidirectional", True, "read forwards and backwards"),
+        Key(
+            "units",
+            128,
+            "size of the cell's state, for each direction",
+            minimum=1,
+            part="encoder",
+        ),
+        Key("layers", 1, "recurrent layers on top of each other", minimum=1, part="encoder"),
+        Key("bidirectional", True, "read forwards and backwards", part="encoder"),
         Key(
             "embedding_dim",
             128,
             "size of a token's learnt vector; 0 = the task's choice, less beside pretrained ones",
             minimum=0,
+            part="encoder",
         ),
         Key(
             "vectors",
             "",
             "file of pretrained vectors, GloVe or word2vec text, may be .gz; they stand beside the learnt ones",
+            part="task",
+        ),
+        Key(
+            "init_from",
+            "",
+            "workdir of a trained run whose weights and vocabulary this one begins with; new labels get new weights, "
+            "and of a run of another task the encoder alone is taken",
         ),
         Key(
             "tokenizer",
             "words",
             "what a token is",
             choices=("words", "characters", "wordpiece", "sentencepiece"),
+            part="encoder",
         ),
         Key("vocabulary_size", 30000, "most tokens to keep, the frequent ones", minimum=5),
         Key("min_count", 1, "drop words and characters seen fewer times in training", minimum=1),
-        Key("lower", False, "lower-case the text"),
+        Key("lower", False, "lower-case the text", part="encoder"),
         Key("max_length", 512, "longest text in tokens; longer ones are cut", minimum=1),
         Key("max_bytes", 100000, "longest text in bytes; longer ones are cut", minimum=1),
         Key("dropout", 0.3, "share of features dropped between layers", minimum=0, maximum=0.95),
@@ -240,6 +275,21 @@ def shared_keys(**defaults: Value) -> list[Key]:
             live=True,
         ),
         Key("max_shapes", 6, "most padded lengths, each compiled once", minimum=1),
+        Key(
+            "profile_steps",
+            0,
+            "steps to profile, once no more is compiled, for TensorBoard's page Profile (which the extra `profile` "
+            "brings); 0 = none",
+            minimum=0,
+            maximum=1000,
+        ),
+        Key(
+            "distribute",
+            "none",
+            "who trains together: none (one device), mirrored (all GPUs of this machine), multi_worker (the processes "
+            "that the environment variable TF_CONFIG names); batch_size is that of all together",
+            choices=("none", "mirrored", "multi_worker"),
+        ),
         Key("pictures", 8, "dev examples that TensorBoard shows; 0 = none", minimum=0),
     ]
     known = {key.name for key in keys}

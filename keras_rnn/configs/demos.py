@@ -13,13 +13,16 @@ class Demo:
     Arguments:
         about: the question that its built-in data asks, and where the data is from.
         settings: those of a small network that learns it in minutes.
-        source, right: the fields of a record with the text and with the right answer.
+        inputs: the export's inputs, and the field of a record that each is given.
+        shown: the field that is printed beside the answer.
+        right: the field with the right answer, or a list of all that are right.
         given: the export's output that holds the answer.
     """
 
     about: str
     settings: Mapping[str, Value]
-    source: str
+    inputs: Mapping[str, str]
+    shown: str
     right: str
     given: str
 
@@ -44,7 +47,8 @@ DEMOS = {
             "metric": "exact_match",
             "search.beam": 1,
         },
-        source="source",
+        inputs={"text": "source"},
+        shown="source",
         right="target",
         given="output",
     ),
@@ -62,8 +66,22 @@ DEMOS = {
             "dropout": 0.1,
             "word_dropout": 0.0,
         },
-        source="text",
+        inputs={"text": "text"},
+        shown="text",
         right="label",
         given="label",
+    ),
+    "question_answering": Demo(
+        about="Where is the map? Stories of people who walk about a house, take things and lose them.",
+        settings={
+            "units": 32,
+            "embedding_dim": 32,
+            "epochs": 12,
+            "max_shapes": 2,
+        },
+        inputs={"context": "context", "question": "question"},
+        shown="question",
+        right="answers",
+        given="answer",
     ),
 }

@@ -38,7 +38,10 @@ def keys() -> list[Key]:
     return [
         *shared,
         Key(
-            "crf", True, "tags look at their neighbours: a conditional random field; else a softmax"
+            "crf",
+            True,
+            "tags look at their neighbours: a conditional random field; else a softmax",
+            part="task",
         ),
         Key(
             "scheme",
@@ -62,15 +65,23 @@ def keys() -> list[Key]:
             "cnn",
             "vector of each word from its characters: a convolution, or an LSTM in both directions",
             choices=("none", "cnn", "rnn"),
+            part="task",
         ),
-        Key("character_units", 32, "size of that vector for each width or direction", minimum=1),
+        Key(
+            "character_units",
+            32,
+            "size of that vector for each width or direction",
+            minimum=1,
+            part="task",
+        ),
         Key("word_length", 20, "characters read of a word; of a longer one both ends", minimum=2),
         Key(
             "attributes",
             True,
             "vectors of the shape of a word (Xx, 9-9), of its last letters and its first",
+            part="task",
         ),
-        Key("attribute_dim", 16, "size of each of these vectors", minimum=1),
+        Key("attribute_dim", 16, "size of each of these vectors", minimum=1, part="task"),
         Key(
             "word_dropout",
             0.25,
@@ -78,7 +89,7 @@ def keys() -> list[Key]:
             minimum=0,
             maximum=0.95,
         ),
-        Key("skip", True, "give the tags each word's vector beside its state"),
+        Key("skip", True, "give the tags each word's vector beside its state", part="task"),
         Key(
             "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
         ),

@@ -11,6 +11,9 @@ from keras_rnn.layers.characters import CHARACTER_LAYERS, unit_vectors
 
 UNKNOWN = 1
 
+# What may stand beside a token's own vector, in this order.
+OTHER_PARTS = ("characters", "vectors", "attributes")
+
 Tensor = Any
 
 
@@ -19,7 +22,8 @@ def recurrent_layer(
 ) -> keras.layers.Layer:
     """One recurrent layer, forwards or in both directions, that returns its outputs and its last states."""
     noise = {"recurrent_dropout": recurrent_dropout} if recurrent_dropout else {}
-    cell = make_cell(cell, units, dtype=dtype, **noise)
+    # Named, because Keras would number the cells of a process, and curves would have other names in the next.
+    cell = make_cell(cell, units, dtype=dtype, name="cell", **noise)
     layer = FusedRNN(cell, return_sequences=True, return_state=True, name=name)
     return keras.layers.Bidirectional(layer, dtype=dtype, name=name) if bidirectional else layer
 
@@ -117,6 +121,7 @@ class TextEncoder(keras.layers.Layer):
         character_units: filters of the character convolution, for each of its widths; or units of the recurrence.
         character_encoder: `cnn` or `rnn`.
         embedding_trainable: False keeps the token vectors as they were given.
+        embedding_initializer: what the token vectors are drawn from.
         skip: put each token's vector beside its state.
         vectors_size, vectors_dim: shape of a second table of token vectors, with a vocabulary of its own, as
             pretrained ones have it; size 0 = none.
@@ -126,8 +131,9 @@ class TextEncoder(keras.layers.Layer):
 
     Call arguments: `features`, a dict with `ids` int32 [batch, time] and, where they are wanted, `characters` int32
     [batch, time, word_length], `vector_ids` int32 [batch, time], `attributes` int32 [batch, time, attributes]; to read
-    each word's characters once, `characters` [words, word_length] and `words` int32 [batch, time], which is where;
-    `real` bool [batch, time], from the ids where it is not given; `training`.
+    each word's characters once, `characters` [words, word_length] and `words` int32 [batch, time], which is where; in
+    the place of all but `ids`, `embedded` [batch, time, width], what `embed` gave of them; `real` bool [batch, time],
+    from the ids where it is not given; `training`.
 
     Returns: states [batch, time, features] and the mask; with `return_state` also the last states of each layer.
     """
@@ -143,6 +149,7 @@ class TextEncoder(keras.layers.Layer):
         character_units: int = 32,
         character_encoder: str = "cnn",
         embedding_trainable: bool = True,
+        embedding_initializer: Any = "uniform",
         skip: bool = False,
         vectors_size: int = 0,
         vectors_dim: int = 0,
@@ -163,6 +170,7 @@ class TextEncoder(keras.layers.Layer):
             "character_units": character_units,
             "character_encoder": character_encoder,
             "embedding_trainable": embedding_trainable,
+            "embedding_initializer": embedding_initializer,
             "skip": skip,
             "vectors_size": vectors_size,
             "vectors_dim": vectors_dim,
@@ -176,6 +184,7 @@ class TextEncoder(keras.layers.Layer):
         self.embedding = keras.layers.Embedding(
             vocabulary_size,
             embedding_dim,
+            embeddings_initializer=embedding_initializer,
             trainable=embedding_trainable,
             dtype=dtype,
             name="embedding",
@@ -208,6 +217,24 @@ class TextEncoder(keras.layers.Layer):
         self.features = self.stack.features + (self.width if skip else 0)
         self.seed_generator = keras.random.SeedGenerator() if word_dropout else None
 
+    @property
+    def parts(self) -> dict[str, keras.layers.Layer]:
+        """What makes the vectors of tokens, name -> layer, in the order in which they stand side by side."""
+        layers = {name: getattr(self, name) for name in ("embedding", *OTHER_PARTS)}
+        return {name: layer for name, layer in layers.items() if layer is not None}
+
+    @property
+    def inputs(self) -> list[tuple[str, int]]:
+        """Of each feature that the recurrent layers read, the part that it comes from, and its number there."""
+        config = self.config
+        sizes = {
+            "embedding": config["embedding_dim"],
+            "characters": self.characters.features if self.characters is not None else 0,
+            "vectors": config["vectors_dim"],
+            "attributes": config["attributes"] * config["attribute_dim"],
+        }
+        return [(name, number) for name in self.parts for number in range(sizes[name])]
+
     def build(self, features_shape):
         ids = features_shape["ids"]
         self.embedding.build(ids)
@@ -234,7 +261,10 @@ class TextEncoder(keras.layers.Layer):
             draw = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
             dropped = (draw < self.config["word_dropout"]) & (ids != 0)
             ids = ops.where(dropped, UNKNOWN, ids)
-        x = self.embedding_dropout(self._vectors(ids, features, training), training=training)
+        x = features.get("embedded")
+        if x is None:
+            x = self.embed({**features, "ids": ids}, training=training)
+        x = self.embedding_dropout(x, training=training)
         h, last_states = self.stack(x, mask=mask, training=training, return_state=True)
         if self.config["skip"]:
             h = ops.concatenate([h, x], axis=-1)
@@ -247,12 +277,12 @@ class TextEncoder(keras.layers.Layer):
         looking = FusedRNN(
             layer.cell, return_sequences=True, return_extras=True, dtype=self.dtype_policy
         )
-        x = self._vectors(features["ids"], features, training=False)
-        outputs, extras = looking(x, mask=features["ids"] != 0)
+        outputs, extras = looking(self.embed(features), mask=features["ids"] != 0)
         return {**extras, "output": outputs}
 
-    def _vectors(self, ids: Tensor, features: dict, training: bool) -> Tensor:
+    def embed(self, features: dict, training: bool = False) -> Tensor:
         """All that stands for each token, side by side: [batch, time, width]."""
+        ids = features["ids"]
         parts = [self.embedding(ids)]
         if self.characters is not None:
             vectors = self.characters(features["characters"], training=training)

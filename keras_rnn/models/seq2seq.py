@@ -226,14 +226,18 @@ class EncoderDecoder(keras.Model):
         if config["recurrent_dropout"]:
             noise["recurrent_dropout"] = config["recurrent_dropout"]
 
-        def cell():
-            return make_cell(config["cell"], config["units"], dtype=self.dtype_policy, **noise)
+        def cell(name: str) -> Cell:
+            options = {"dtype": self.dtype_policy, "name": name, **noise}
+            return make_cell(config["cell"], config["units"], **options)
 
         if number or config["attention"] == "none":
-            return cell()
+            return cell("cell")
         conditional = config["attention"] == "conditional"
         return AttentionCell(
-            cell(), self._attention(), context_cell=cell() if conditional else None
+            cell("cell"),
+            self._attention(),
+            context_cell=cell("context_cell") if conditional else None,
+            name="attending_cell",
         )
 
     def _attention(self) -> Attention:

@@ -1,13 +1,13 @@
-"""Blocks of texts of few shapes, so that an exported function can be compiled for each of them."""
+"""Texts in blocks of few shapes, so that an exported function can be compiled for each of them."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-# Rows that are computed at a time, and the shortest length; each further length is twice as long.
-ROWS = 32
+# Rows that are computed at a time, for one text and for more; and the shortest length, each further one is twice as
+# long.
+ONE, MANY = 1, 32
 SHORTEST = 16
 
 
@@ -24,43 +24,56 @@ def lengths_up_to(longest: int) -> list[int]:
 
 
 def in_blocks(
-    text: tf.Tensor,
-    encode: Callable[[tf.Tensor], Any],
-    length_of: Callable[[Any], tf.Tensor],
-    compute: Callable[[Any, int], Sequence[tf.Tensor]],
+    features: Mapping[str, tf.RaggedTensor],
+    compute: Callable[[dict[str, tf.RaggedTensor], int, int], Sequence[tf.Tensor]],
     lengths: Sequence[int],
     specs: Sequence[tf.TensorSpec],
 ) -> list[tf.Tensor]:
-    """Computes something of each text, `ROWS` texts at a time, at one of a few lengths.
+    """Computes something of each text: the shortest first, a block of texts at a time, at one of a few lengths.
 
     Arguments:
-        text: string[batch], any number of them.
-        encode: the ragged features of a block of texts.
-        length_of: the longest row of these features.
-        compute: `compute(features, length)`, tensors [ROWS, ...].
+        features: of the texts, each ragged [batch, (time), ...]; the first says how long they are.
+        compute: `compute(features, rows, length)` of a block: tensors [rows, ...].
         lengths: growing; the last one holds every text.
         specs: of these tensors, the same for all lengths, without the first axis.
 
     Returns:
         The tensors, [batch, ...].
     """
-    number = tf.shape(text)[0]
-    count = -(-number // ROWS)
-    text = tf.concat([text, tf.fill([count * ROWS - number], "")], 0)
+    length_of = next(iter(features.values())).row_lengths()
+    number = tf.size(length_of)
+    is_more = tf.cast(number > ONE, tf.int32)
+    rows = tf.gather([ONE, MANY], is_more)
+    count = -(-number // rows)
+    order = tf.argsort(length_of, stable=True)
+    # The last block is filled up with the shortest text.
+    filled = tf.concat([order, tf.repeat(order[:1], count * rows - number)], 0)
 
     def block(place, arrays):
-        features = encode(text[place * ROWS : (place + 1) * ROWS])
-        longest = tf.cast(length_of(features), tf.int32)
-        choice = tf.reduce_sum(tf.cast(tf.constant(lengths[:-1], tf.int32) < longest, tf.int32))
-        branches = [functools.partial(compute, features, length) for length in lengths]
-        parts = tf.switch_case(choice, branches)
+        chosen = filled[place * rows : (place + 1) * rows]
+        part = {name: tf.gather(ragged, chosen) for name, ragged in features.items()}
+        longest = tf.reduce_max(tf.gather(length_of, chosen))
+        shorter = tf.cast(tf.constant(lengths[:-1], tf.int64) < longest, tf.int32)
+        branches = [
+            functools.partial(compute, part, rows, length)
+            for rows in (ONE, MANY)
+            for length in lengths
+        ]
+        parts = tf.switch_case(is_more * len(lengths) + tf.reduce_sum(shorter), branches)
         return place + 1, [array.write(place, p) for array, p in zip(arrays, parts, strict=True)]
 
     arrays = [
-        tf.TensorArray(spec.dtype, count, element_shape=[ROWS, *spec.shape]) for spec in specs
+        tf.TensorArray(spec.dtype, count, element_shape=[None, *spec.shape]) for spec in specs
     ]
     _, arrays = tf.while_loop(lambda place, _: place < count, block, [0, arrays])
+    places = tf.argsort(order)
     return [
-        tf.reshape(array.stack(), [-1, *spec.shape])[:number]
-        for array, spec in zip(arrays, specs, strict=True)
+        tf.gather(_joined(array, spec), places) for array, spec in zip(arrays, specs, strict=True)
     ]
+
+
+def _joined(array: tf.TensorArray, spec: tf.TensorSpec) -> tf.Tensor:
+    # Nothing cannot be joined, unless its shape is known.
+    nothing = tf.zeros([0, *(size or 0 for size in spec.shape)], spec.dtype)
+    joined = tf.cond(array.size() > 0, array.concat, lambda: nothing)
+    return tf.ensure_shape(joined, [None, *spec.shape])

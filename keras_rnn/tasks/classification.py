@@ -15,9 +15,9 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import metrics, models, pictures
-from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
+from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
 from keras_rnn.tasks.features import TextFeatures
-from keras_rnn.tasks.inputs import format_of
+from keras_rnn.tasks.inputs import count_cut, format_of
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Portable, Server, Task, known_cell, model_inputs
 
@@ -43,7 +43,6 @@ class Classification(Task):
         self.examples = 0
         self.temperature = 1.0
         self.features: TextFeatures | None = None
-        self.vector_dim = 0
         # Rows of the vectors file and whether it has them, between `fit` and `initialize`.
         self.vectors: tuple[np.ndarray, np.ndarray] | None = None
         self.separator = config.data.multilabel_separator
@@ -121,11 +120,13 @@ class Classification(Task):
         if not self.labels:
             raise pipelines.InputError("no row has a label", first.file)
         self.features = TextFeatures.fit(
-            self.config, lambda: (record["text"] for record in records())
+            self.config, lambda: (record["text"] for record in records()), self.inherited
         )
-        if self.config.vectors:
+        if "vectors" in self.inherited:
+            self.vectors_dim = self.parent.vectors_dim
+        elif self.config.vectors:
             self.vectors = self._read_vectors()
-            self.vector_dim = self.vectors[0].shape[1]
+            self.vectors_dim = self.vectors[0].shape[1]
 
     def _read_vectors(self) -> tuple[np.ndarray, np.ndarray]:
         return pipelines.read_vectors(self.config.vectors, self.features.vectors.tokens_list)
@@ -137,7 +138,7 @@ class Classification(Task):
                 "labels": self.labels,
                 "counts": self.label_counts,
                 "examples": self.examples,
-                "vector_dim": self.vector_dim,
+                "vector_dim": self.vectors_dim,
             }
             json.dump(facts, file, ensure_ascii=False, indent=1)
             file.write("\n")
@@ -147,10 +148,14 @@ class Classification(Task):
         path = os.path.join(directory, LABELS_FILE)
         facts = _read_json(path)
         self.labels, self.label_counts = facts["labels"], facts["counts"]
-        self.examples, self.vector_dim = facts["examples"], facts["vector_dim"]
+        self.examples, self.vectors_dim = facts["examples"], facts["vector_dim"]
         path = os.path.join(directory, CALIBRATION_FILE)
         if calibrated and os.path.exists(path):
             self.temperature = _read_json(path)["temperature"]
+
+    @property
+    def vocabularies(self):
+        return self.features.vocabularies
 
     @property
     def columns(self):
@@ -164,6 +169,9 @@ class Classification(Task):
         for chunk in pipelines.in_chunks(records):
             texts = tf.constant([record["text"] for record in chunk])
             encoded, cut = self.features.encode_and_count(texts)
+            empty = sum(not record["text"].strip() for record in chunk)
+            if counts is not None and empty:
+                counts["empty (read as an unknown word)"] += empty
             if counts is not None and int(cut):
                 counts[f"cut to {self.config.max_length} tokens"] += int(cut)
             split = {name: _split(ragged) for name, ragged in encoded.items()}
@@ -200,6 +208,10 @@ class Classification(Task):
 
     # Model
 
+    @property
+    def embedding_dim(self):
+        return self.config.embedding_dim or (16 if self.config.vectors else 64)
+
     def build_model(self):
         config = self.config
         pooling = {
@@ -212,7 +224,7 @@ class Classification(Task):
         stack = stack_of(config)
         encoder = {
             "vocabulary_size": self.features.tokenizer.size,
-            "embedding_dim": config.embedding_dim or (16 if config.vectors else 64),
+            "embedding_dim": self.embedding_dim,
             "stack": stack,
             "dropout": config.dropout,
             "word_dropout": config.word_dropout,
@@ -220,7 +232,7 @@ class Classification(Task):
             "character_units": config.character_units,
             "skip": config.skip and config.pooling != "last",
             "vectors_size": self.features.vectors.size if config.vectors else 0,
-            "vectors_dim": self.vector_dim,
+            "vectors_dim": self.vectors_dim,
             "vectors_trainable": config.vectors_trainable,
         }
         if config.hierarchical:
@@ -238,6 +250,9 @@ class Classification(Task):
         features = self.features.pad(self.features.encode(tf.constant(["a"])))
         model(features)
         return model
+
+    def label_axes(self, model):
+        return [(model.logits.kernel, (1,)), (model.logits.bias, (0,))]
 
     def initialize(self, model):
         if not self.config.vectors:
@@ -425,16 +440,14 @@ class ClassificationServer(Server):
     def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         run = tf.function(lambda features: self.run(features)[0], jit_compile=True, autograph=False)
 
-        def compute(encoded, length):
+        def compute(encoded, rows, length):
             features = self.features.pad(encoded, length)
             for name, value in features.items():
-                features[name] = tf.ensure_shape(value, [ROWS, *value.shape[1:]])
+                features[name] = tf.ensure_shape(value, [rows, *value.shape[1:]])
             return [run(features)]
 
         (logits,) = in_blocks(
-            text,
-            self.features.encode,
-            lambda encoded: tf.reduce_max(encoded["ids"].row_lengths()),
+            self.features.encode(text),
             compute,
             lengths_up_to(self.features.max_length),
             [tf.TensorSpec([len(self.label_names)])],
@@ -483,8 +496,10 @@ class ClassificationServer(Server):
     def _functions(self):
         return self.signatures()
 
-    def answer(self, records):
+    def answer(self, records, counts=None):
         texts = [record["text"] for record in records]
+        if counts is not None:
+            count_cut(self.features, texts, counts)
         answers = [{}] * len(texts)
         # Texts of like length together: less padding.
         order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
@@ -499,7 +514,8 @@ class ClassificationServer(Server):
     def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
         """Answers with `tokens` and `attention`."""
         texts = tf.constant([record["text"] for record in records], tf.string)
-        result = {name: v.numpy() for name, v in self._functions["details"](texts).items()}
+        # Eagerly: to trace it takes longer than to compute it for a few texts.
+        result = {name: v.numpy() for name, v in self._details(texts).items()}
         lengths = self.features.tokens(texts).row_lengths().numpy()
         answers = []
         for row, length in enumerate(lengths):

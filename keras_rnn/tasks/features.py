@@ -1,15 +1,14 @@
 """Text to the ids that a model reads: one encoding for training and serving, in graph."""
 
 import collections
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import ml_collections
 import tensorflow as tf
 
 import pipelines
-
-# Tokens that end a sentence, in the scripts that have one.
-SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "۔", "؟", "።", "။")
+from keras_rnn.tasks.sentences import in_sentences, sentence_rows
 
 
 class TextFeatures(tf.Module):
@@ -47,9 +46,14 @@ class TextFeatures(tf.Module):
         self.sentence_length = sentence_length
 
     @classmethod
-    def fit(cls, config: ml_collections.ConfigDict, texts) -> "TextFeatures":
-        """Learns the vocabularies from `texts()`, an iterable of strings, read anew at each call."""
-        tokenizer = pipelines.train_tokenizer(
+    def fit(
+        cls,
+        config: ml_collections.ConfigDict,
+        texts: Callable[[], Iterable[str]],
+        given: Mapping[str, pipelines.Tokenizer],
+    ) -> "TextFeatures":
+        """Learns the vocabularies from `texts()`, read anew at each call; those that are given stay as they are."""
+        tokenizer = given.get("embedding") or pipelines.train_tokenizer(
             config.tokenizer,
             texts(),
             config.vocabulary_size,
@@ -58,12 +62,12 @@ class TextFeatures(tf.Module):
         )
         alphabet = None
         if config.characters:
-            alphabet = pipelines.train_tokenizer(
+            alphabet = given.get("characters") or pipelines.train_tokenizer(
                 "characters", texts(), config.vocabulary_size, min_count=config.min_count
             )
         vectors = None
         if config.vectors:
-            vectors = _vector_tokenizer(config, tokenizer)
+            vectors = given.get("vectors") or vector_tokenizer(config, tokenizer)
         return cls.from_config(config, tokenizer, alphabet, vectors)
 
     @classmethod
@@ -94,6 +98,16 @@ class TextFeatures(tf.Module):
             for name, is_wanted in wanted.items()
         ]
         return cls.from_config(config, pipelines.load_tokenizer(directory), *others)
+
+    @property
+    def vocabularies(self) -> dict[str, pipelines.Tokenizer]:
+        """The tokenizers by the part of the encoder that reads their ids."""
+        named = {
+            "embedding": self.tokenizer,
+            "characters": self.alphabet,
+            "vectors": self.vectors,
+        }
+        return {name: tokenizer for name, tokenizer in named.items() if tokenizer is not None}
 
     @property
     def columns(self) -> dict[str, pipelines.Column]:
@@ -134,10 +148,13 @@ class TextFeatures(tf.Module):
         tokens = whole[:, : self.max_length]
         features = {"ids": self.tokenizer.encode_tokens(tokens)}
         if self.vectors is not None:
-            features["vector_ids"] = self._vector_ids(tokens)
+            features["vector_ids"] = vector_ids(self.vectors, tokens)
         if self.sentence_length:
-            rows = self._sentence_rows(tokens)
-            features = {name: self._sentences(*rows, ids) for name, ids in features.items()}
+            rows = sentence_rows(tokens, self.sentence_length)
+            features = {
+                name: in_sentences(*rows, ids, self.sentence_length)
+                for name, ids in features.items()
+            }
         if self.alphabet is not None:
             characters = tf.strings.unicode_split(tokens.flat_values, "UTF-8")
             characters = self.alphabet.encode_tokens(characters[:, : self.word_length])
@@ -145,40 +162,12 @@ class TextFeatures(tf.Module):
             features["characters"] = tokens.with_flat_values(dense)
         return features, self._too_long(whole)
 
-    def _vector_ids(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-        ids = self.vectors.encode_tokens(tokens.flat_values)
-        lowered = tf.strings.lower(tokens.flat_values, encoding="utf-8")
-        ids = tf.where(ids == pipelines.UNKNOWN, self.vectors.encode_tokens(lowered), ids)
-        return tokens.with_flat_values(ids)
+    def too_long(self, texts: tf.Tensor) -> tf.Tensor:
+        """How many texts [batch] are longer than `max_length` tokens."""
+        return self.encode_and_count(texts)[1]
 
     def _too_long(self, ragged: tf.RaggedTensor) -> tf.Tensor:
         return tf.math.count_nonzero(ragged.row_lengths() > self.max_length)
-
-    def _sentence_rows(self, tokens: tf.RaggedTensor) -> tuple[tf.Tensor, tf.RaggedTensor]:
-        """Where each row of words begins among all tokens, and the text that each row is of."""
-        words, texts = tokens.flat_values, tokens.value_rowids()
-        is_end = tf.reduce_any(words[:, None] == tf.constant(SENTENCE_ENDS)[None], axis=1)
-        new_text = tf.concat([[True], texts[1:] != texts[:-1]], 0)[: tf.size(texts)]
-        after_end = tf.concat([[False], is_end[:-1]], 0)[: tf.size(texts)] & ~is_end
-        starts = new_text | after_end
-        # A sentence longer than a row goes on in the next one.
-        place = tf.range(tf.size(starts))
-        number = tf.cumsum(tf.cast(starts, tf.int32)) - 1
-        first = tf.gather(tf.cast(tf.where(starts)[:, 0], tf.int32), number)
-        starts |= (place - first) % self.sentence_length == 0
-        row_starts = tf.where(starts)[:, 0]
-        rows = tf.RaggedTensor.from_value_rowids(
-            row_starts, tf.gather(texts, row_starts), nrows=tokens.nrows(), validate=False
-        )
-        return row_starts, rows
-
-    def _sentences(
-        self, row_starts: tf.Tensor, rows: tf.RaggedTensor, ids: tf.RaggedTensor
-    ) -> tf.RaggedTensor:
-        """ids [batch, (time)] -> [batch, (sentences), sentence_length]."""
-        flat = tf.cast(ids.flat_values, tf.int32)
-        sentences = tf.RaggedTensor.from_row_starts(flat, row_starts, validate=False)
-        return rows.with_flat_values(sentences.to_tensor(shape=[None, self.sentence_length]))
 
     def portable(self) -> dict[str, Any]:
         """The rules for a client that encodes without TensorFlow, JSON-ready; see `keras_rnn.client`.
@@ -223,7 +212,15 @@ class TextFeatures(tf.Module):
         }
 
 
-def _vector_tokenizer(
+def vector_ids(vectors: pipelines.Tokenizer, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Tokens -> their ids among the words of pretrained vectors, in lower case where they are not among them."""
+    ids = vectors.encode_tokens(tokens.flat_values)
+    lowered = tf.strings.lower(tokens.flat_values, encoding="utf-8")
+    ids = tf.where(ids == pipelines.UNKNOWN, vectors.encode_tokens(lowered), ids)
+    return tokens.with_flat_values(ids)
+
+
+def vector_tokenizer(
     config: ml_collections.ConfigDict, tokenizer: pipelines.Tokenizer
 ) -> pipelines.Tokenizer:
     """The words of the vectors file that are kept: its first ones, and those that the data has."""

@@ -1,9 +1,13 @@
 """What `predict` was given: a table of the task's own format, or plain lines."""
 
+import collections
 import json
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import tensorflow as tf
 
 import pipelines
 
@@ -78,6 +82,21 @@ def tagged_format_of(file: str, tags: Collection[str]) -> str:
     if widths == {10} and "\t" in first and first[:1].isdigit():
         return "conllu"
     return "columns" if 2 * sum(row[-1] in tags for row in rows) > len(rows) else "lines"
+
+
+def has_two_columns(file: str) -> bool:
+    """Whether each line that a file without a telling name begins with is two texts and a tab between them."""
+    lines = _head(file).split("\n")
+    # The last line may be cut.
+    whole = [line for line in lines[:-1] or lines if line.strip()]
+    return bool(whole) and all(line.count("\t") == 1 for line in whole)
+
+
+def count_cut(features: Any, texts: Sequence[str], counts: collections.Counter) -> None:
+    """Counts the texts of which a model reads the beginning alone."""
+    cut = int(features.too_long(tf.constant(texts, tf.string)))
+    if cut:
+        counts[f"cut to {features.max_length} tokens"] += cut
 
 
 def _first_line(file: str) -> str:

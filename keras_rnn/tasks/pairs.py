@@ -1,7 +1,7 @@
 """Pairs of texts to the ids that an encoder-decoder reads and writes."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import ml_collections
 import tensorflow as tf
@@ -33,9 +33,15 @@ class PairFeatures(tf.Module):
 
     @classmethod
     def fit(
-        cls, config: ml_collections.ConfigDict, texts: Callable[[str], Iterator[str]]
+        cls,
+        config: ml_collections.ConfigDict,
+        texts: Callable[[str], Iterator[str]],
+        given: Mapping[str, pipelines.Tokenizer],
     ) -> "PairFeatures":
-        """Learns the vocabularies; `texts(side)` reads the texts of "source" or "target" anew."""
+        """Learns the vocabularies; `texts(side)` reads the texts of "source" or "target" anew.
+
+        Those that are given stay as they are.
+        """
 
         def tokenizer(lines: Iterator[str]) -> pipelines.Tokenizer:
             return pipelines.train_tokenizer(
@@ -47,10 +53,18 @@ class PairFeatures(tf.Module):
             )
 
         if config.joint_vocabulary:
-            joint = tokenizer(itertools.chain(texts("source"), texts("target")))
+            joint = given.get("embedding") or tokenizer(
+                itertools.chain(texts("source"), texts("target"))
+            )
             return cls(joint, joint, config.max_length, config.max_bytes)
-        sides = (tokenizer(texts("source")), tokenizer(texts("target")))
-        return cls(*sides, config.max_length, config.max_bytes)
+        source = given.get("embedding") or tokenizer(texts("source"))
+        target = given.get("target") or tokenizer(texts("target"))
+        return cls(source, target, config.max_length, config.max_bytes)
+
+    @property
+    def vocabularies(self) -> dict[str, pipelines.Tokenizer]:
+        """The tokenizers: of the source, which the encoder reads, and of the target."""
+        return {"embedding": self.source, "target": self.target}
 
     @classmethod
     def load(cls, config: ml_collections.ConfigDict, directory: str) -> "PairFeatures":
@@ -77,6 +91,10 @@ class PairFeatures(tf.Module):
         """The first `max_length` ids of each row, the last of them its end."""
         end = tf.fill([ids.nrows(), 1], tf.constant(pipelines.END, ids.dtype))
         return tf.concat([ids[:, :-1][:, : self.max_length - 1], end], axis=1)
+
+    def too_long(self, texts: tf.Tensor) -> tf.Tensor:
+        """How many sources [batch] are cut."""
+        return tf.math.count_nonzero(self.encode(texts).row_lengths() > self.max_length)
 
     def read(self, texts: tf.Tensor) -> tf.Tensor:
         """string [batch] -> source ids as the model reads them, int32 [batch, time]."""

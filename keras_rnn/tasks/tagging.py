@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import layers, metrics, models, pictures
+from keras_rnn.tasks.blocks import in_blocks
 from keras_rnn.tasks.inputs import tagged_format_of
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Portable, Server, Task, known_cell, model_inputs
@@ -130,7 +131,20 @@ class Tagging(Task):
         self.model_tags = self._tags_of_model()
         self.width = conll.column_count(first.file) if first.file else 0
         self.seen = set(tokens)
-        self.features = TokenFeatures.fit(self.config, tokens)
+        vectors_dim = self.parent.vectors_dim if self.parent else 0
+        self.features = TokenFeatures.fit(self.config, tokens, self.inherited, vectors_dim)
+
+    @property
+    def vocabularies(self):
+        return self.features.vocabularies
+
+    @property
+    def vectors_dim(self):
+        return self.features.vectors_dim
+
+    @property
+    def labels(self):
+        return self.model_tags
 
     def _tags_of_model(self) -> list[str]:
         if self.scheme == "plain":
@@ -283,11 +297,15 @@ class Tagging(Task):
 
     # Model
 
+    @property
+    def embedding_dim(self):
+        return self.config.embedding_dim or 64
+
     def build_model(self):
         config, features = self.config, self.features
         encoder = {
             "vocabulary_size": features.words.size,
-            "embedding_dim": config.embedding_dim or 64,
+            "embedding_dim": self.embedding_dim,
             "stack": stack_of(config),
             "dropout": config.dropout,
             "word_dropout": config.word_dropout,
@@ -316,6 +334,13 @@ class Tagging(Task):
         )
         model(features.pad(features.encode(tf.ragged.constant([["a"]]))))
         return model
+
+    def label_axes(self, model):
+        layer = model.output_layer
+        axes = [(layer.kernel, (1,)), (layer.bias, (0,))]
+        if self.config.crf:
+            axes += [(layer.transitions, (0, 1)), (layer.start, (0,)), (layer.end, (0,))]
+        return axes
 
     def initialize(self, model):
         if not self.config.vectors:
@@ -510,8 +535,7 @@ class TaggingServer(Server):
     unless the model works in another scheme than the data.
     """
 
-    # Rows that `compiled` computes at a time, and its lengths: one XLA program each.
-    rows = 32
+    # Those of `compiled`: one XLA program each, for one text and for several.
     lengths = (16, 32, 64, 128)
     best = 3
 
@@ -526,6 +550,7 @@ class TaggingServer(Server):
         output = model.output_layer
         # Behind functions, so that saving does not follow them into Keras.
         self.emissions = lambda features: model(features, training=False)
+        self.embed = lambda features: model.encoder.embed(features)
         self.gates = lambda features: model.encoder.gates(features)
         self.decode = lambda emissions, mask: output.decode(emissions, mask)[0]
         self.marginals = lambda emissions, mask: output.marginals(emissions, mask)
@@ -646,40 +671,45 @@ class TaggingServer(Server):
         run = tf.function(self._numbers, jit_compile=True, autograph=False)
         cut = self._cut(text)
         tokens = cut[0]
-        number = tokens.nrows(out_type=tf.int32)
-        count = -(-number // self.rows)
-        missing = tf.zeros([count * self.rows - number], tf.int64)
-        filled = tf.concat(
-            [tokens, tf.RaggedTensor.from_row_lengths(tf.constant([], tf.string), missing)], 0
+        embedded = self._embedded(tokens)
+        longest = tf.reduce_max(tf.concat([tokens.row_lengths(), [self.lengths[-1]]], 0))
+        widest = tf.cast(longest, tf.int32)
+
+        def compute(part, rows, length):
+            embedded = part["embedded"]
+            shape = [None, length, *embedded.flat_values.shape[1:]]
+            real = tf.sequence_mask(embedded.row_lengths(), length)
+            x = embedded.to_tensor(shape=shape)
+            if length is None:
+                numbers = self._numbers(x, real)
+            else:
+                numbers = run(
+                    tf.ensure_shape(x, [rows, *shape[1:]]), tf.ensure_shape(real, [rows, length])
+                )
+            return [tf.pad(numbers, [[0, 0], [0, widest - tf.shape(numbers)[1]]])]
+
+        (numbers,) = in_blocks(
+            {"embedded": embedded},
+            compute,
+            [*self.lengths, None],
+            [tf.TensorSpec([None], tf.int32)],
         )
+        real = tf.sequence_mask(tokens.row_lengths(), widest)
+        return self._result(cut, tokens.with_flat_values(tf.boolean_mask(numbers, real)))
 
-        def block(place, found):
-            part = filled[place * self.rows : (place + 1) * self.rows]
-            encoded = self.features.encode(part)
-            longest = tf.maximum(tf.reduce_max(part.row_lengths()), 1)
-            choice = tf.reduce_sum(tf.cast(tf.constant(self.lengths, tf.int64) < longest, tf.int32))
+    def _embedded(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
+        """What stands for each token, [batch, (tokens), width]; of a word that comes again it is worked out once."""
+        one_row = tf.RaggedTensor.from_row_lengths(
+            tokens.flat_values, [tf.size(tokens.flat_values)]
+        )
+        (embedded,) = tf.unstack(
+            self.embed(self.features.pad(self.features.encode_once(one_row))), 1
+        )
+        return tokens.with_flat_values(embedded)
 
-            def branch(length):
-                features = self.features.pad(encoded, length)
-                for name, value in features.items():
-                    features[name] = tf.ensure_shape(value, [self.rows, *value.shape[1:]])
-                return tf.boolean_mask(run(features), features["ids"] != 0)
-
-            def longer():
-                features = self.features.pad(encoded, longest)
-                return tf.boolean_mask(self._numbers(features), features["ids"] != 0)
-
-            branches = [functools.partial(branch, length) for length in self.lengths]
-            return place + 1, found.write(place, tf.switch_case(choice, [*branches, longer]))
-
-        found = tf.TensorArray(tf.int32, count, infer_shape=False, element_shape=[None])
-        _, found = tf.while_loop(lambda place, _: place < count, block, [0, found])
-        # An empty batch has no block to join.
-        flat = tf.cond(count > 0, found.concat, lambda: tf.zeros([0], tf.int32))
-        return self._result(cut, tokens.with_flat_values(flat))
-
-    def _numbers(self, features: dict[str, tf.Tensor]) -> tf.Tensor:
-        return self.decode(self.emissions(features), features["ids"] != 0)
+    def _numbers(self, embedded: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
+        features = {"ids": tf.cast(real, tf.int32), "embedded": embedded}
+        return self.decode(self.emissions(features), real)
 
     def portable(self):
         obstacles = {}
@@ -720,7 +750,7 @@ class TaggingServer(Server):
             "answer": tf.function(self._answer, input_signature=[flat, lengths], autograph=False),
         }
 
-    def answer(self, records):
+    def answer(self, records, counts=None):
         sentences, places = self._sentences(records)
         order = sorted(range(len(sentences)), key=lambda number: len(sentences[number]))
         answers = [None] * len(records)

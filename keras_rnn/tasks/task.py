@@ -59,8 +59,10 @@ class Server(tf.Module):
         """The functions to export, traced when they are saved."""
         raise NotImplementedError
 
-    def answer(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
-        """One JSON-ready object for each record, in order."""
+    def answer(
+        self, records: Sequence[pipelines.Record], counts: collections.Counter | None = None
+    ) -> list[dict[str, Any]]:
+        """One JSON-ready object for each record, in order; `counts` takes what was not read whole."""
         raise NotImplementedError
 
     def portable(self) -> Portable:
@@ -96,8 +98,16 @@ class Task(abc.ABC):
     # Whether `forward` does something else for the last scores.
     searches = False
 
+    # The labels that the model's last weights score, if it has any.
+    labels: Sequence[str] = ()
+
+    # Size of a pretrained vector.
+    vectors_dim = 0
+
     def __init__(self, config: ml_collections.ConfigDict):
         self.config = config
+        # The task of another run, where this one begins with its weights: `fit` then keeps its vocabularies.
+        self.parent: Task | None = None
 
     # Data
 
@@ -133,6 +143,16 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def fit(self, records: Callable[[], Iterator[pipelines.Record]]) -> None:
         """Learns vocabulary and labels from the training records; each call of `records` reads them anew."""
+
+    @property
+    def vocabularies(self) -> Mapping[str, pipelines.Tokenizer]:
+        """The tokenizers that `fit` learns, by the part of the encoder whose rows they name, `embedding` first."""
+        return {}
+
+    @property
+    def inherited(self) -> Mapping[str, pipelines.Tokenizer]:
+        """The vocabularies that are not to be learnt anew."""
+        return self.parent.vocabularies if self.parent else {}
 
     @abc.abstractmethod
     def save(self, directory: str) -> None:
@@ -179,6 +199,15 @@ class Task(abc.ABC):
     def initialize(self, model: keras.Model) -> str:
         """Gives a new model what it does not learn from the data, as pretrained vectors; says so in a line."""
         return ""
+
+    @property
+    def embedding_dim(self) -> int:
+        """Size of a token's learnt vector, also where the config leaves it to the task."""
+        return self.config.embedding_dim
+
+    def label_axes(self, model: keras.Model) -> list[tuple[keras.Variable, tuple[int, ...]]]:
+        """The weights that have entries for each of `labels`, and along which axes."""
+        return []
 
     @abc.abstractmethod
     def loss(

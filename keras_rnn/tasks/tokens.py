@@ -3,7 +3,7 @@
 import collections
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ml_collections
@@ -47,9 +47,16 @@ class TokenFeatures(tf.Module):
 
     @classmethod
     def fit(
-        cls, config: ml_collections.ConfigDict, counts: collections.Counter[str]
+        cls,
+        config: ml_collections.ConfigDict,
+        counts: collections.Counter[str],
+        given: Mapping[str, pipelines.Tokenizer],
+        vectors_dim: int = 0,
     ) -> "TokenFeatures":
-        """Learns the vocabularies from how often each token occurs in the training data."""
+        """Learns the vocabularies from how often each token occurs in the training data.
+
+        Those that are given stay as they are; `vectors_dim` is that of given vectors.
+        """
         words = collections.Counter()
         characters = collections.Counter()
         attributes = collections.Counter()
@@ -65,32 +72,33 @@ class TokenFeatures(tf.Module):
                     for attribute in row:
                         attributes[attribute.decode("utf-8")] += number
         size, least = config.vocabulary_size, config.min_count
-        tokenizer = pipelines.tokenizer_of_counts("words", words, size, config.lower, least)
+        tokenizer = given.get("embedding") or pipelines.tokenizer_of_counts(
+            "words", words, size, config.lower, least
+        )
         alphabet = spelling = vectors = None
-        dimension = 0
         if config.characters != "none":
-            alphabet = pipelines.tokenizer_of_counts(
+            alphabet = given.get("characters") or pipelines.tokenizer_of_counts(
                 "characters", characters, size, min_count=least
             )
         if config.attributes:
             # What occurs once teaches the vector of the unknown attribute.
-            spelling = pipelines.tokenizer_of_counts("words", attributes, size, min_count=2)
-        if config.vectors:
+            spelling = given.get("attributes") or pipelines.tokenizer_of_counts(
+                "words", attributes, size, min_count=2
+            )
+        if config.vectors and "vectors" in given:
+            vectors = given["vectors"]
+        elif config.vectors:
             known = {*counts, *words, *_lowered(list(counts))}
-            names, dimension = pipelines.vector_words(config.vectors, config.vectors_size, known)
+            names, vectors_dim = pipelines.vector_words(config.vectors, config.vectors_size, known)
             names = [name for name in names if name not in pipelines.SPECIAL_TOKENS]
             vectors = pipelines.WordTokenizer([*pipelines.SPECIAL_TOKENS, *names])
-        return cls(tokenizer, alphabet, spelling, vectors, config.word_length, dimension)
+        return cls(tokenizer, alphabet, spelling, vectors, config.word_length, vectors_dim)
 
     def save(self, directory: str) -> None:
         """Writes the vocabularies: `vocabulary*`."""
         self.words.save(directory)
-        for name, tokenizer in (
-            ("characters", self.alphabet),
-            ("attributes", self.spelling),
-            ("vectors", self.vectors),
-        ):
-            if tokenizer is not None:
+        for name, tokenizer in self.vocabularies.items():
+            if name != "embedding":
                 tokenizer.save(directory, name=f"vocabulary.{name}")
         if self.vectors is not None:
             with pipelines.atomic_write(os.path.join(directory, VECTORS_FILE)) as file:
@@ -122,6 +130,17 @@ class TokenFeatures(tf.Module):
             config.word_length,
             dimension,
         )
+
+    @property
+    def vocabularies(self) -> dict[str, pipelines.Tokenizer]:
+        """The tokenizers by the part of the encoder that reads their ids."""
+        named = {
+            "embedding": self.words,
+            "characters": self.alphabet,
+            "attributes": self.spelling,
+            "vectors": self.vectors,
+        }
+        return {name: tokenizer for name, tokenizer in named.items() if tokenizer is not None}
 
     @property
     def columns(self) -> dict[str, pipelines.Column]:

@@ -16,8 +16,8 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import metrics, models, pictures
 from keras_rnn.models.search import LOWEST
-from keras_rnn.tasks.blocks import ROWS, in_blocks, lengths_up_to
-from keras_rnn.tasks.inputs import format_of
+from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
+from keras_rnn.tasks.inputs import count_cut, format_of, has_two_columns
 from keras_rnn.tasks.pairs import PairFeatures
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Server, Task, known_cell
@@ -109,8 +109,12 @@ class Translation(Task):
 
     def fit(self, records):
         self.features = PairFeatures.fit(
-            self.config, lambda side: (record[side] for record in records())
+            self.config, lambda side: (record[side] for record in records()), self.inherited
         )
+
+    @property
+    def vocabularies(self):
+        return self.features.vocabularies
 
     def save(self, directory):
         self.features.save(directory)
@@ -261,7 +265,7 @@ class Translation(Task):
 
     def read_input(self, file, counts=None):
         form = self._form(file)
-        form = form if form in ("table", "jsonl") else ""
+        form = form if form in ("table", "columns", "jsonl") else ""
         # No pair is left out: as many answers as pairs, that of an empty source or target among them.
         records = self.read(file, counts, answers=False, on_error="yield", form=form)
         return map(_with_target, records) if self.config.search.forced else records
@@ -269,7 +273,8 @@ class Translation(Task):
     def _form(self, file: str) -> str:
         if pipelines.two_sides(file):
             return "pairs"
-        return format_of(file, self.input_column, self.config.data.delimiter)
+        form = format_of(file, self.input_column, self.config.data.delimiter)
+        return "columns" if form == "lines" and has_two_columns(file) else form
 
     def rewriting(self, source):
         form, delimiter = self._form(source), self.config.data.delimiter
@@ -366,7 +371,8 @@ class TranslationServer(Server):
             the `source_tokens`, `target_tokens` and `alignment` of details
         details: the same, `outputs` string[batch, n_best] and `scores` float32[batch, n_best]; `source_tokens`
             string[batch, source], `target_tokens` string[batch, target], both padded with "" and with the end "[END]",
-            and, where the model attends, `alignment` float32[batch, target, source]
+            and, where the model attends, `alignment` float32[batch, target, source]. Where fewer than
+            n_best are found, the output is "" and the score -1e9
 
     The score is that of the search: the log-probability, divided by the length penalty. An empty text is translated by
     an empty one.
@@ -446,7 +452,7 @@ class TranslationServer(Server):
         return {
             **result,
             "outputs": tf.where(blank, "", outputs),
-            "scores": tf.where(blank, 0.0, found.scores),
+            "scores": tf.where(blank, 0.0, tf.maximum(found.scores, LOWEST)),
             **self._aligned(text, ids, found),
         }
 
@@ -485,9 +491,9 @@ class TranslationServer(Server):
         lengths = lengths_up_to(self.features.max_length)
         widest = max(2 * lengths[-1] + MOST_MORE, self.max_length) + 1
 
-        def compute(encoded, length):
-            ids = encoded.to_tensor(shape=[None, length])
-            tokens, scores, *looked = run(tf.ensure_shape(ids, [ROWS, length]))
+        def compute(encoded, rows, length):
+            ids = encoded["ids"].to_tensor(shape=[None, length])
+            tokens, scores, *looked = run(tf.ensure_shape(ids, [rows, length]))
             tokens, *looked = (
                 tf.pad(part, [[0, 0], [0, widest - part.shape[1]]]) for part in (tokens, *looked)
             )
@@ -495,9 +501,7 @@ class TranslationServer(Server):
 
         tokens = tf.TensorSpec([widest], tf.int32)
         parts = in_blocks(
-            text,
-            lambda texts: self.features.cut(self.features.encode(texts)),
-            lambda encoded: tf.reduce_max(encoded.row_lengths()),
+            {"ids": self.features.cut(self.features.encode(text))},
             compute,
             lengths,
             [tokens, tf.TensorSpec([]), *([tokens] if self.replaces else [])],
@@ -510,8 +514,10 @@ class TranslationServer(Server):
     def _functions(self):
         return self.signatures()
 
-    def answer(self, records):
+    def answer(self, records, counts=None):
         texts = [record["source"] for record in records]
+        if counts is not None:
+            count_cut(self.features, texts, counts)
         answers = [{}] * len(texts)
         # Texts of like length together: less padding.
         order = sorted(range(len(texts)), key=lambda number: len(texts[number]))

@@ -124,10 +124,11 @@ def test_coverage_is_the_sum_of_what_was_looked_at():
 @pytest.mark.parametrize(
     "inner, order, coverage",
     [
-        ("lstm", "before", False),
+        # Each takes 15 s: the others are part of these.
+        pytest.param("lstm", "before", False, marks=pytest.mark.full),
         ("lstm", "after", False),
-        ("lstm", "between", False),
-        ("lstm", "before", True),
+        pytest.param("lstm", "between", False, marks=pytest.mark.full),
+        pytest.param("lstm", "before", True, marks=pytest.mark.full),
         ("lstm", "between", True),
         ("layer_norm_gru", "before", False),
     ],
@@ -145,7 +146,7 @@ def test_fused_as_in_the_stock_loop(inner, order, coverage):
     assert keras_rnn.check_cell(attending, memory=tf.constant(arrays()[1]))
 
 
-@pytest.mark.parametrize("score", ["dot", "concat"])
+@pytest.mark.parametrize("score", ["dot", pytest.param("concat", marks=pytest.mark.full)])
 def test_luong_fused_as_in_the_stock_loop(score):
     """The keys of `dot` are the annotations themselves: one tensor in two places of the memory."""
     attention = keras_rnn.LuongAttention(MEMORY, score=score)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -172,6 +173,20 @@ def test_rows_keep_their_places_in_the_format_of_the_input(workdir, tmp_path, ca
         assert expected is None or out == expected
     bad, good = map(json.loads, out.splitlines())
     assert bad["line"] == 1 and good["target"] == "two"
+
+
+def test_two_columns_on_standard_input(workdir, capsys, monkeypatch):
+    for text, out in (("eins\told\nzwei\told\n", ["one", "two"]), ("eins\t", ["one"])):
+        stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(text.encode())))
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert app.main(["predict", f"--workdir={workdir}", "--output_format=text"]) == 0
+        assert capsys.readouterr().out.splitlines() == out
+
+
+def test_what_is_cut_is_said(workdir, tmp_path, capsys):
+    (tmp_path / "long.txt").write_text("eins\n" + "eins " * 500 + "\n")
+    app.main(["predict", f"--workdir={workdir}", f"--input={tmp_path / 'long.txt'}"])
+    assert re.fullmatch(r"keras-rnn: 1 cut to \d+ tokens\n", capsys.readouterr().err)
 
 
 def test_two_files_of_lines_are_an_input_too(workdir, tmp_path, capsys):

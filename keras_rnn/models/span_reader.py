@@ -1,0 +1,185 @@
+"""Reading for a span: where in a text the answer to a question begins and ends."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from keras_rnn.attention import LOWEST, AttentionPooling, LuongAttention
+from keras_rnn.models.encoder import UNKNOWN, RecurrentStack
+
+Tensor = Any
+
+
+@keras.saving.register_keras_serializable(package="keras_rnn")
+class SpanReader(keras.Model):
+    """An attentive reader that points at the first and the last token of the answer.
+
+        q_j = E(question_j)      p_i = [E(context_i), whether i stands in the question, Σ_j a_ij q_j]
+        g = attention_pooling(rnn(q))      h = rnn(p)
+        start_i = g · W_s h_i              c = Σ_i softmax(start)_i h_i
+        end_i = tanh(W [g, c]) · W_e h_i   nowhere = w · [g, c] + b
+
+    The logit of position 0 is `nowhere`, the end's likewise; token i is position i + 1. Where `answerable` is True
+    every question has an answer, and that logit is very small.
+
+    Arguments:
+        vocabulary_size: number of token ids; 0 is padding, 1 the unknown token.
+        embedding_dim: size of a token's learnt vector.
+        stack: arguments of `RecurrentStack`, for question and context.
+        answerable: whether each question has an answer.
+        dropout: share of features dropped of vectors and states, the same ones for all tokens of a text.
+        vectors_size, vectors_dim, vectors_trainable: as for `TextEncoder`.
+
+    Call argument: a dict with `ids` int32 [batch, time], `question` int32 [batch, question_time] and, where there are
+    vectors, `vector_ids` and `question_vector_ids`. Gives logits of start and end, float32 [batch, 1 + time] each.
+
+    Source: Chen et al. 2017, Reading Wikipedia to Answer Open-Domain Questions; the end that knows the start: Wang and
+    Jiang 2017, Machine Comprehension Using Match-LSTM and Answer Pointer; nowhere: Levy et al. 2017.
+
+    Example:
+
+    >>> import numpy as np
+    >>> reader = SpanReader(9, embedding_dim=4, stack={"units": 5})
+    >>> start, end = reader({"ids": np.array([[4, 5, 6, 0]]), "question": np.array([[7, 5]])})
+    >>> start.shape.as_list(), end.shape.as_list()
+    ([1, 5], [1, 5])
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int,
+        stack: dict,
+        answerable: bool = False,
+        dropout: float = 0.0,
+        vectors_size: int = 0,
+        vectors_dim: int = 0,
+        vectors_trainable: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.config = {
+            "vocabulary_size": vocabulary_size,
+            "embedding_dim": embedding_dim,
+            "stack": stack,
+            "answerable": answerable,
+            "dropout": dropout,
+            "vectors_size": vectors_size,
+            "vectors_dim": vectors_dim,
+            "vectors_trainable": vectors_trainable,
+        }
+        dtype = self.dtype_policy
+        self.answerable = answerable
+        self.embedding = keras.layers.Embedding(
+            vocabulary_size, embedding_dim, dtype=dtype, name="embedding"
+        )
+        self.width = embedding_dim + vectors_dim
+        self.vectors = None
+        if vectors_size:
+            self.vectors = keras.layers.Embedding(
+                vectors_size, vectors_dim, trainable=vectors_trainable, dtype=dtype, name="vectors"
+            )
+        self.dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        self.aligning = keras.layers.Dense(
+            self.width, activation="relu", dtype=dtype, name="aligning"
+        )
+        self.alignment = LuongAttention(self.width, score="dot", dtype=dtype, name="alignment")
+        self.question_stack = RecurrentStack(**stack, dtype=dtype, name="question")
+        self.stack = RecurrentStack(**stack, dtype=dtype, name="context")
+        features = self.stack.features
+        self.pooling = AttentionPooling(features, dtype=dtype, name="pooling")
+        self.start = LuongAttention(features, score="general", dtype=dtype, name="start")
+        self.query = keras.layers.Dense(features, activation="tanh", dtype=dtype, name="query")
+        self.end = LuongAttention(features, score="general", dtype=dtype, name="end")
+        self.nowhere = keras.layers.Dense(1, dtype="float32", name="nowhere")
+
+    def build(self, features_shape):
+        ids, question = features_shape["ids"], features_shape["question"]
+        features = self.stack.features
+        self.embedding.build(ids)
+        if self.vectors is not None:
+            self.vectors.build(ids)
+        self.aligning.build((*ids, self.width))
+        self.alignment.build((*ids, self.width), (*question, self.width))
+        self.question_stack.build((*question, self.width))
+        self.stack.build((*ids, 2 * self.width + 1))
+        self.pooling.build((*question, features))
+        self.start.build((ids[0], features), (*ids, features))
+        self.query.build((ids[0], 2 * features))
+        self.end.build((ids[0], features), (*ids, features))
+        if not self.answerable:
+            self.nowhere.build((ids[0], 2 * features))
+
+    def call(self, features: dict, training: bool = False) -> tuple[Tensor, Tensor]:
+        ids, question = features["ids"], features["question"]
+        mask, question_mask = ids != 0, question != 0
+        p = self._vectors(ids, features.get("vector_ids"))
+        q = self._vectors(question, features.get("question_vector_ids"))
+        same = ops.any((ids[:, :, None] == question[:, None]) & (ids > UNKNOWN)[:, :, None], axis=2)
+        aligned, _ = self.alignment.attend(
+            self.aligning(p), q, self.alignment.keys(self.aligning(q)), question_mask
+        )
+        p = ops.concatenate([p, ops.cast(same, p.dtype)[:, :, None], aligned], axis=-1)
+        p, q = self.dropout(p, training=training), self.dropout(q, training=training)
+        q = self.question_stack(q, mask=question_mask, training=training)
+        g = self.pooling(self.dropout(q, training=training), mask=question_mask)
+        h = self.dropout(self.stack(p, mask=mask, training=training), training=training)
+        h = ops.where(mask[:, :, None], h, ops.zeros((), h.dtype))
+        keys = self.start.keys(h)
+        start = self.start.scores(g, keys)
+        c, _ = self.start.attend(g, h, keys, mask)
+        found = ops.concatenate([g, c], axis=-1)
+        end = self.end.scores(self.query(found), self.end.keys(h))
+        nowhere = ops.full_like(start[:, :1], LOWEST, dtype="float32")
+        if not self.answerable:
+            nowhere = self.nowhere(found)
+        return tuple(
+            ops.concatenate([nowhere, ops.where(mask, ops.cast(logits, "float32"), LOWEST)], axis=1)
+            for logits in (start, end)
+        )
+
+    def _vectors(self, ids: Tensor, vector_ids: Tensor | None) -> Tensor:
+        parts = [self.embedding(ids)]
+        if self.vectors is not None:
+            parts.append(self.vectors(vector_ids))
+        return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+def best_span(
+    start: tf.Tensor, end: tf.Tensor, longest: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The likeliest span of a `SpanReader`: first and last position together, under a limit of its length.
+
+        argmax log p(start = i) + log p(end = j)  over i = j = 0 and 1 ≤ i ≤ j < i + longest
+
+    Arguments:
+        start, end: logits [batch, 1 + time]; position 0 is that of no answer.
+        longest: most positions of a span.
+
+    Returns:
+        First and last token of the span, int32 [batch], both -1 for no answer; and its probability, float32 [batch].
+
+    Example:
+
+    >>> start, end = tf.constant([[0.0, 9.0, 0.0, 8.0]]), tf.constant([[0.0, 0.0, 0.0, 9.0]])
+    >>> [int(found[0]) for found in best_span(start, end, longest=2)[:2]]
+    [2, 2]
+    """
+    start, end = tf.nn.log_softmax(start), tf.nn.log_softmax(end)
+    # Row d: spans of d + 1 tokens, from each token on.
+    after = tf.pad(end[:, 1:], [[0, 0], [0, longest]], constant_values=LOWEST)
+    time = tf.shape(start)[1] - 1
+    scores = tf.stack([start[:, 1:] + after[:, d : d + time] for d in range(longest)], axis=1)
+    flat = tf.reshape(scores, [-1, longest * time])
+    # The span of no answer stands first, so that something stands there where there is no token.
+    flat = tf.concat([start[:, :1] + end[:, :1], flat], axis=1)
+    best = tf.argmax(flat, axis=1, output_type=tf.int32) - 1
+    probability = tf.exp(tf.reduce_max(flat, axis=1))
+    first = tf.where(best < 0, -1, best % tf.maximum(time, 1))
+    last = tf.where(best < 0, -1, first + best // tf.maximum(time, 1))
+    return first, last, probability

@@ -1,0 +1,145 @@
+"""Reading a story for a word: facts that lead from one to the next."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_rnn.cells import QueryReductionCell
+from keras_rnn.layers import FusedRNN
+from keras_rnn.models.encoder import TextEncoder
+
+Tensor = Any
+
+# The vectors of words at first.
+WORDS = {"class_name": "RandomNormal", "config": {"stddev": 0.3}}
+
+
+@keras.saving.register_keras_serializable(package="keras_rnn")
+class StoryReader(keras.Model):
+    """Reads the sentences of a story in their order, several times, and answers with one of the known answers.
+
+        x_s = W_x encoder(sentence_s) + b_x      q = W_q encoder(question) + b_q      q¹_s = q
+        →h^k = cell(x, q^k)      ←h^k = cell(x, q^k) from the end      q^{k+1} = →h^k + ←h^k
+        logits = W relu(W_o [→h^K_last, q] + b_o) + b
+
+    In each hop every sentence makes of its question what is left to ask, and hands that on: what "Where is the map?"
+    has become after "Ada took the map" is asked, in the next hop, of the sentences that follow.
+
+    Arguments:
+        answers: number of answers.
+        encoder: arguments of `TextEncoder`, for sentences and question; its last states stand for the text.
+        units: size of x and of the queries.
+        hops: how often the story is read.
+        dropout: share of features dropped of x, and of the last layer.
+
+    Call argument: a dict with `ids` int32 [batch, sentences, words], `question` int32 [batch, question_time] and, where
+    there are vectors, `vector_ids` and `question_vector_ids`. Gives logits [batch, answers] in float32.
+
+    Source: Seo et al. 2017, Query-Reduction Networks for Question Answering; the sentences are read by a recurrent net
+    instead of weighted by place.
+
+    Example:
+
+    >>> import numpy as np
+    >>> reader = StoryReader(3, {"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 5}}, units=6)
+    >>> logits = reader({"ids": np.array([[[4, 5], [6, 0]]]), "question": np.array([[7]])})
+    >>> logits.shape.as_list()
+    [1, 3]
+    """
+
+    def __init__(
+        self,
+        answers: int,
+        encoder: dict,
+        units: int,
+        hops: int = 4,
+        dropout: float = 0.0,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.config = {
+            "answers": answers,
+            "encoder": encoder,
+            "units": units,
+            "hops": hops,
+            "dropout": dropout,
+        }
+        dtype = self.dtype_policy
+        # As small as Keras makes them by itself, the vectors would hardly be heard at first.
+        encoder = {"embedding_initializer": WORDS, **encoder}
+        self.encoder = TextEncoder(**encoder, dtype=dtype, name="encoder")
+        self.fact = keras.layers.Dense(units, dtype=dtype, name="fact")
+        self.query = keras.layers.Dense(units, dtype=dtype, name="query")
+        self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")
+
+        def read(name, go_backwards=False):
+            cell = QueryReductionCell(units, dtype=dtype)
+            return FusedRNN(
+                cell,
+                return_sequences=True,
+                return_extras=True,
+                go_backwards=go_backwards,
+                name=name,
+            )
+
+        self.forwards = [read(f"forwards_{hop}") for hop in range(hops)]
+        # What the last hop would hand to earlier sentences nobody asks for.
+        self.backwards = [read(f"backwards_{hop}", go_backwards=True) for hop in range(hops - 1)]
+        self.hidden = keras.layers.Dense(units, activation="relu", dtype=dtype, name="hidden")
+        self.logits = keras.layers.Dense(answers, dtype="float32", name="logits")
+
+    def call(self, features: dict, training: bool = False) -> Tensor:
+        return self.explain(features, training=training)[0]
+
+    def explain(self, features: dict, training: bool = False) -> tuple[Tensor, Tensor]:
+        """Logits, and what each hop takes of each sentence at the story's end: float32 [batch, hops, sentences].
+
+        The weights of a hop are those of its last state, α_s = z_s Π_{t>s} (1 - z_t); they sum to 1 at most.
+        """
+        mask = ops.any(features["ids"] != 0, axis=2)
+        x = self.dropout(self.fact(self._sentences(features, training)), training=training)
+        q = self.query(self._question(features, training))
+        queries = ops.broadcast_to(q[:, None], ops.shape(x))
+        hops = []
+        for hop, forwards in enumerate(self.forwards):
+            inputs = ops.concatenate([x, queries], axis=-1)
+            h, extras = forwards(inputs, mask=mask)
+            hops.append(_weights(extras["z"][:, :, 0], mask))
+            if hop < len(self.backwards):
+                later, _ = self.backwards[hop](inputs, mask=mask)
+                queries = h + ops.flip(later, axis=1)
+        found = self.hidden(ops.concatenate([h[:, -1], q], axis=-1))
+        return self.logits(self.dropout(found, training=training)), ops.stack(hops, axis=1)
+
+    def _sentences(self, features: dict, training: bool) -> Tensor:
+        """The encoder's last states of each sentence, [batch, sentences, features]."""
+        batch, sentences, words = ops.shape(features["ids"])
+        names = [name for name in ("ids", "vector_ids") if name in features]
+        flat = {name: ops.reshape(features[name], (-1, words)) for name in names}
+        encoded = self._last(flat, training)
+        return ops.reshape(encoded, (batch, sentences, encoded.shape[-1]))
+
+    def _question(self, features: dict, training: bool) -> Tensor:
+        prefix = "question"
+        inputs = {"ids": features[prefix]}
+        if f"{prefix}_vector_ids" in features:
+            inputs["vector_ids"] = features[f"{prefix}_vector_ids"]
+        return self._last(inputs, training)
+
+    def _last(self, inputs: dict, training: bool) -> Tensor:
+        """The output of both directions when they have read all."""
+        _, _, states = self.encoder(inputs, training=training, return_state=True)
+        return states[-1][0]
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+def _weights(z: Tensor, mask: Tensor) -> Tensor:
+    """Gates [batch, sentences] -> α_s = z_s Π_{t>s} (1 - z_t), 0 where masked."""
+    z = ops.where(mask, ops.cast(z, "float32"), 0.0)
+    kept = ops.flip(ops.cumprod(ops.flip(1 - z, axis=1), axis=1), axis=1)
+    # Of all later sentences, without this one.
+    after = ops.concatenate([kept[:, 1:], ops.ones_like(kept[:, :1])], axis=1)
+    return z * after

@@ -1,0 +1,119 @@
+"""A text and a question about it, to ids: one encoding for training and serving, in graph."""
+
+from collections.abc import Iterable
+
+import tensorflow as tf
+
+import pipelines
+from keras_rnn.tasks.features import vector_ids
+from keras_rnn.tasks.sentences import in_sentences, sentence_rows
+
+
+class PassageFeatures(tf.Module):
+    """Contexts and questions to `ids` and `question`, and with pretrained vectors `vector_ids`, `question_vector_ids`.
+
+    Arguments:
+        tokenizer: the vocabulary; it cuts words.
+        vectors: the words of pretrained vectors, or None.
+        max_length: tokens read of a context; the rest is cut.
+        question_length: tokens read of a question. All questions are padded to it, so that batches are made by the
+            lengths of contexts alone: questions of one length are often of one kind.
+        max_bytes: bytes read of a context and of a question; the rest is cut before it is tokenized.
+        sentence_length: 0, or the words of a row of `ids`, where a context is a list of sentences; a longer sentence
+            goes on in the next row.
+    """
+
+    def __init__(
+        self,
+        tokenizer: pipelines.Tokenizer,
+        vectors: pipelines.Tokenizer | None,
+        max_length: int,
+        question_length: int,
+        max_bytes: int,
+        sentence_length: int = 0,
+    ):
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.vectors = vectors
+        self.max_length = max_length
+        self.question_length = question_length
+        self.max_bytes = max_bytes
+        self.sentence_length = sentence_length
+
+    @property
+    def columns(self) -> dict[str, pipelines.Column]:
+        """What `encode` gives, for the store."""
+        inner = (self.sentence_length,) if self.sentence_length else ()
+        question = pipelines.Column("int32", (self.question_length,), scalar=True)
+        columns = {"ids": pipelines.Column("int32", inner), "question": question}
+        if self.vectors is not None:
+            columns["vector_ids"] = columns["ids"]
+            columns["question_vector_ids"] = columns["question"]
+        return columns
+
+    def cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """All tokens of raw texts, and where they begin and end, in bytes."""
+        read = tf.strings.substr(texts, 0, self.max_bytes, unit="BYTE")
+        return self.tokenizer.tokenize_with_offsets(read)
+
+    def too_long(self, contexts: tf.Tensor) -> tf.Tensor:
+        """How many contexts [batch] are cut."""
+        return tf.math.count_nonzero(self.cut(contexts)[0].row_lengths() > self.max_length)
+
+    def encode(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
+        """string [batch, 2], contexts and questions -> the features of each."""
+        contexts, questions = self.cut(texts[:, 0])[0], self.cut(texts[:, 1])[0]
+        return self.encode_tokens(
+            contexts[:, : self.max_length], questions[:, : self.question_length]
+        )
+
+    def encode_tokens(
+        self, contexts: tf.RaggedTensor, questions: tf.RaggedTensor
+    ) -> dict[str, tf.RaggedTensor]:
+        """The features of tokens that are cut already."""
+        features = {
+            "ids": self.tokenizer.encode_tokens(contexts),
+            "question": self.tokenizer.encode_tokens(questions),
+        }
+        if self.vectors is not None:
+            features["vector_ids"] = vector_ids(self.vectors, contexts)
+            features["question_vector_ids"] = vector_ids(self.vectors, questions)
+        if self.sentence_length:
+            rows = sentence_rows(contexts, self.sentence_length)
+            for name in features.keys() & {"ids", "vector_ids"}:
+                features[name] = in_sentences(*rows, features[name], self.sentence_length)
+        return {name: tf.cast(ragged, tf.int32) for name, ragged in features.items()}
+
+    def longest(self, records: Iterable[pipelines.Record]) -> dict[str, int]:
+        """The longest question and the longest sentence of records, within the bounds of these features.
+
+        A question may be of 16 tokens in any case: those that are asked later may be longer.
+        """
+        question, sentence = 16, 1
+        for chunk in pipelines.in_chunks(records):
+            texts = [[record["context"], record["question"]] for record in chunk]
+            encoded = self.encode(tf.constant(texts, tf.string))
+            question = max(question, int(tf.reduce_max(encoded["question"].row_lengths())))
+            if self.sentence_length:
+                words = tf.math.count_nonzero(encoded["ids"].flat_values, axis=1)
+                sentence = max(sentence, int(tf.reduce_max(words)))
+        return {
+            "question_length": min(question, self.question_length),
+            "sentence_length": sentence if self.sentence_length else 0,
+        }
+
+    def pad(
+        self,
+        features: dict[str, tf.RaggedTensor],
+        length: int | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Dense features, filled up with 0: contexts to `length`, or to the longest one, but to one token at least."""
+        dense = {}
+        for name, ragged in features.items():
+            size = self.question_length if name.startswith("question") else length
+            inner = ragged.flat_values.shape[1:]
+            dense[name] = ragged.to_tensor(shape=[None, size, *inner])
+            if size is None:
+                missing = tf.maximum(1 - tf.shape(dense[name])[1], 0)
+                dense[name] = tf.pad(dense[name], [[0, 0], [0, missing], *[[0, 0]] * len(inner)])
+        return dense

@@ -1,0 +1,264 @@
+"""Question answering: its files, its models, its scores, its answers."""
+
+import collections
+import json
+import os
+from typing import Any
+
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+import pipelines
+from keras_rnn import metrics, pictures
+from keras_rnn.tasks.answers import AnswerCounts
+from keras_rnn.tasks.features import vector_tokenizer
+from keras_rnn.tasks.inputs import format_of
+from keras_rnn.tasks.passages import PassageFeatures
+from keras_rnn.tasks.reading import Reading, of_bytes
+from keras_rnn.tasks.span_answers import SpanAnswers
+from keras_rnn.tasks.task import Task, known_cell
+from keras_rnn.tasks.word_answers import WordAnswers
+
+ANSWERS_FILE = "vocabulary.answers.json"
+
+# Tokens read of a question, at most.
+MOST_OF_QUESTION = 64
+
+
+class QuestionAnswering(Task):
+    """A word, or a span of the text, for a question about a text."""
+
+    name = "question_answering"
+    input_column = "context"
+
+    def __init__(self, config: ml_collections.ConfigDict):
+        super().__init__(config)
+        known_cell(config.cell)
+        self.reading: Reading | None = None
+        # Rows of the vectors file and whether it has them, between `fit` and `initialize`.
+        self.vectors: tuple[np.ndarray, np.ndarray] | None = None
+
+    @property
+    def metric(self) -> str:
+        return self.reading.metric
+
+    # Data
+
+    def built_in_data(self, directory: str) -> dict[str, str]:
+        files = {}
+        for name, records in zip(("train", "dev", "test"), pipelines.house_stories(), strict=True):
+            files[name] = os.path.join(directory, f"{name}.jsonl")
+            pipelines.write_table(files[name], records)
+        return files
+
+    def read(self, files, counts=None, answers=True, on_error="raise", json_lines=False):
+        return pipelines.read_questions(
+            files,
+            delimiter=self.config.data.delimiter or None,
+            max_bytes=self.config.max_bytes,
+            counts=counts,
+            answers=answers,
+            on_error=on_error,
+            json_lines=json_lines,
+        )
+
+    def stratum(self, record):
+        # Of answers that are spans there are as many as records, nearly.
+        return record["task"]
+
+    def fit(self, records):
+        config = self.config
+        counted = AnswerCounts(records())
+        kind = counted.kind if config.answers == "detect" else config.answers
+        counted.check(kind)
+        texts = (record[name] for record in records() for name in ("context", "question"))
+        tokenizer = pipelines.train_tokenizer(
+            "words", texts, config.vocabulary_size, lower=config.lower, min_count=config.min_count
+        )
+        vectors, dim = None, 0
+        if config.vectors:
+            vectors = vector_tokenizer(config, tokenizer)
+            self.vectors = pipelines.read_vectors(config.vectors, vectors.tokens_list)
+            dim = self.vectors[0].shape[1]
+        facts = {
+            "answers": kind,
+            "vectors_dim": dim,
+            "question_length": MOST_OF_QUESTION,
+            "sentence_length": config.sentence_length if kind == "words" else 0,
+        }
+        if kind == "words":
+            facts["words"] = sorted(counted.words)
+        else:
+            facts["answerable"] = not counted.unanswered
+        self._read_as(facts, tokenizer, vectors)
+        # Rows as long as the data wants them: each token more is a step of a recurrent network.
+        facts |= self.reading.features.longest(records())
+        self._read_as(facts, tokenizer, vectors)
+
+    def _read_as(self, facts: dict[str, Any], tokenizer, vectors) -> None:
+        config = self.config
+        features = PassageFeatures(
+            tokenizer,
+            vectors,
+            max_length=config.max_length,
+            question_length=facts["question_length"],
+            max_bytes=config.max_bytes,
+            sentence_length=facts["sentence_length"],
+        )
+        shared = (config, features, facts["vectors_dim"])
+        if facts["answers"] == "words":
+            self.reading = WordAnswers(*shared, facts["words"])
+        else:
+            self.reading = SpanAnswers(*shared, facts["answerable"])
+
+    def save(self, directory):
+        features = self.reading.features
+        features.tokenizer.save(directory)
+        if features.vectors is not None:
+            features.vectors.save(directory, name="vocabulary.vectors")
+        facts = {
+            "answers": self.reading.kind,
+            "vectors_dim": self.reading.vectors_dim,
+            "question_length": features.question_length,
+            "sentence_length": features.sentence_length,
+            **self.reading.facts(),
+        }
+        with pipelines.atomic_write(os.path.join(directory, ANSWERS_FILE)) as file:
+            json.dump(facts, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+
+    def load(self, directory, calibrated=True):
+        path = os.path.join(directory, ANSWERS_FILE)
+        try:
+            with open(path, encoding="utf-8") as file:
+                facts = json.load(file)
+        except FileNotFoundError:
+            raise pipelines.InputError("no such file; the workdir is not whole", path) from None
+        except ValueError as error:
+            raise pipelines.InputError(f"is not JSON: {error}", path) from None
+        vectors = None
+        if self.config.vectors:
+            vectors = pipelines.load_tokenizer(directory, name="vocabulary.vectors")
+        self._read_as(facts, pipelines.load_tokenizer(directory), vectors)
+
+    @property
+    def columns(self):
+        return {**self.reading.columns, **self.reading.judged_columns}
+
+    def encode(self, records, counts=None, training=False):
+        counts = collections.Counter() if counts is None else counts
+        return self.reading.encode_all(records, counts, training)
+
+    def batches(self, store, training):
+        return pipelines.Batches(
+            store,
+            batch_size=self.config.batch_size,
+            length_columns=["ids"],
+            fields=[*self.reading.columns],
+            shuffle=training,
+            seed=self.config.seed,
+            max_shapes=self.config.max_shapes if training else min(self.config.max_shapes, 3),
+        )
+
+    # Model
+
+    def build_model(self):
+        model = self.reading.build_model()
+        features = self.reading.features
+        model(features.pad(features.encode(tf.constant([["a", "a"]]))))
+        return model
+
+    def initialize(self, model):
+        if not self.config.vectors:
+            return ""
+        names = self.reading.features.vectors.tokens_list
+        rows, found = self.vectors or pipelines.read_vectors(self.config.vectors, names)
+        self.vectors = None
+        table = getattr(model, "encoder", model).vectors
+        table.embeddings.assign(rows)
+        return f"{found.sum():,} vectors of size {rows.shape[1]} from {self.config.vectors}"
+
+    def loss(self, model, batch, training):
+        return self.reading.loss(model, batch, training)
+
+    def forward(self, model, batch, last=False):
+        losses, weights, outputs = self.loss(model, batch, training=False)
+        return losses, weights, self.reading.decode(outputs)
+
+    def judge(self, forward, batches):
+        scores = metrics.AnswerScores(spans=self.reading.kind == "spans")
+        loss = total = 0.0
+        for batch in batches.epoch(0):
+            losses, weights, found = forward(batch)
+            loss += float(tf.reduce_sum(losses * weights))
+            total += float(tf.reduce_sum(weights))
+            real = batch["real"].numpy()
+            examples = [batches.store[number] for number in batch["index"].numpy()[real]]
+            answers = self.reading.texts(tuple(part.numpy()[real] for part in found), examples)
+            for answer, example in zip(answers, examples, strict=True):
+                accepted, kind = (
+                    json.loads(of_bytes(example[name])) for name in ("accepted", "kind")
+                )
+                scores.update(answer, accepted, kind)
+        return {**scores.result(), "loss": loss / max(total, 1.0)}
+
+    # Answers
+
+    def read_input(self, file, counts=None):
+        kind = format_of(file, self.input_column, self.config.data.delimiter)
+        if kind == "lines":
+            raise pipelines.InputError(
+                "a question needs its text: JSON lines, or a table, with context and question", file
+            )
+        return self.read(file, counts, False, "yield", json_lines=kind == "jsonl" and file == "-")
+
+    def server(self, model):
+        return self.reading.server(model)
+
+    def as_text(self, answer):
+        return answer["answer"]
+
+    def as_row(self, record, answer):
+        return {**record.row, "answer": answer["answer"]}
+
+    def rewriting(self, source):
+        if not all(pipelines.is_squad(file) for file in pipelines.expand(source)):
+            return None
+
+        def predictions(answered, output):
+            # As SQuAD's own evaluation takes them: an answer by the id of each question.
+            found = {
+                record.row.get("id", str(record.line)): answer["answer"]
+                for record, answer in answered
+                if "error" not in answer
+            }
+            text = json.dumps(found, ensure_ascii=False) + "\n"
+            if isinstance(output, str):
+                with pipelines.atomic_write(output) as file:
+                    file.write(text)
+            else:
+                output.write(text.encode("utf-8"))
+
+        return predictions
+
+    def word_vectors(self, model):
+        table = getattr(model, "encoder", model).embedding
+        return table.embeddings.value, self.reading.features.tokenizer.tokens_list
+
+    def pictures(self, server, records):
+        shown = {}
+        for number, (record, answer) in enumerate(zip(records, server.explain(records))):
+            right = " / ".join(record.get("answers", []))
+            title = (
+                f"{record['question']} {answer['answer'] or '(none)'} (right: {right or '(none)'})"
+            )
+            if "hops" in answer:
+                figure = pictures.draw_story(answer["hops"], answer["sentences"], title)
+            else:
+                figure = pictures.draw_attention(answer["pointers"], answer["tokens"], title)
+            shown[f"attention/{number}"] = pictures.to_pixels(figure)[None]
+        return shown
+
+
+TASK = QuestionAnswering

@@ -1,0 +1,99 @@
+"""What serves answers to questions, of either kind."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import pipelines
+from keras_rnn.tasks.inputs import count_cut
+from keras_rnn.tasks.reading import Reading, characters_before
+from keras_rnn.tasks.task import Server
+
+# Questions that one call of the model answers.
+ANSWERED_TOGETHER = 64
+
+
+class QuestionServer(Server):
+    """Raw contexts and questions to answers.
+
+    Signatures, all from `context` and `question` string[batch]:
+        serving_default: `answer` string[batch], `score` float32[batch], its probability, `start` and `end`
+            int32[batch], where it stands in the context, in bytes; -1 where it does not
+        compiled: the same through XLA, in batches and lengths of a fixed set
+        details: the same, `tokens` string[batch, tokens] padded with "", `attention` float32[batch, tokens], and what
+            the kind of answers has beside
+    """
+
+    def __init__(self, reading: Reading, model: keras.Model):
+        super().__init__(name="question_answering")
+        self.features = reading.features
+        self.weights = [variable.value for variable in model.weights]
+
+    def signatures(self):
+        inputs = [tf.TensorSpec([None], tf.string, name=name) for name in ("context", "question")]
+        return {
+            name: tf.function(getattr(self, "_" + name), input_signature=inputs, autograph=False)
+            for name in ("serving_default", "compiled", "details")
+        }
+
+    def _features(self, context: tf.Tensor, question: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self.features.pad(self.features.encode(tf.stack([context, question], axis=1)))
+
+    def _cut(self, context: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
+        """The tokens that are read of contexts, and where they begin and end."""
+        return tuple(part[:, : self.features.max_length] for part in self.features.cut(context))
+
+    def _explained(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
+        """What pictures show of a row of `details`."""
+        raise NotImplementedError
+
+    # In the process that trained it
+
+    @functools.cached_property
+    def _functions(self):
+        return self.signatures()
+
+    def _ask(self, name: str, records: Sequence[pipelines.Record]) -> dict[str, np.ndarray]:
+        texts = {
+            field: tf.constant([record[field] for record in records], tf.string)
+            for field in ("context", "question")
+        }
+        return {key: value.numpy() for key, value in self._functions[name](**texts).items()}
+
+    def answer(self, records, counts=None):
+        if counts is not None:
+            count_cut(self.features, [record["context"] for record in records], counts)
+        answers = [{}] * len(records)
+        # Contexts of like length together: less padding.
+        order = sorted(range(len(records)), key=lambda number: len(records[number]["context"]))
+        for numbers in pipelines.in_chunks(order, ANSWERED_TOGETHER):
+            result = self._ask("serving_default", [records[number] for number in numbers])
+            for row, number in enumerate(numbers):
+                answers[number] = self._object(result, row, records[number])
+        return answers
+
+    def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
+        """Answers with what they were made of."""
+        result = self._ask("details", records)
+        return [
+            {**self._object(result, row, record), **self._explained(result, row)}
+            for row, record in enumerate(records)
+        ]
+
+    def _object(
+        self, result: dict[str, np.ndarray], row: int, record: pipelines.Record
+    ) -> dict[str, Any]:
+        start, end = (
+            characters_before(record["context"], int(result[name][row]))
+            for name in ("start", "end")
+        )
+        return {
+            "answer": result["answer"][row].decode("utf-8", "replace"),
+            "score": float(result["score"][row]),
+            "start": start,
+            "end": end,
+        }

@@ -1,0 +1,192 @@
+"""Questions about a text: JSON lines or a table, and the JSON of SQuAD."""
+
+from __future__ import annotations
+
+import collections
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipelines import files as _files
+from pipelines.errors import InputError
+from pipelines.readers import MAX_BYTES, Record, cut_records, read_table
+
+# The file begins with an object whose articles are its `data`; a version may stand before them.
+_SQUAD = re.compile(r'\s*\{\s*("version"\s*:\s*("[^"]*"|[\d.]+)\s*,\s*)?"data"\s*:')
+
+_COLUMNS = {name: name for name in ("context", "question", "answer", "answer_start", "task")}
+
+
+def read_questions(
+    files: str,
+    delimiter: str | None = None,
+    max_bytes: int = MAX_BYTES,
+    counts: collections.Counter | None = None,
+    answers: bool = True,
+    on_error: str = "raise",
+    json_lines: bool = False,
+) -> Iterator[Record | InputError]:
+    """Reads questions, each with the text that it is about.
+
+    A record holds `context`, `question`, `task` (the kind of question, "" where the data names none),
+    `answers` (all that are accepted, a list; an empty one: the text has no answer) and `starts`
+    (where they begin in the context, in characters; an empty list where the data does not say).
+
+    JSON lines and tables have the fields `context`, `question` and `answer` (a string; in JSON also a
+    list of all that are accepted), and may have `answer_start` and `task`. A `.json` file of
+    `{"data": [...]}` is SQuAD's, version 1 or 2; version 2 names its questions has_answer and
+    no_answer.
+
+    Arguments:
+        files: as for `expand`; `.gz` is read.
+        delimiter, max_bytes: as for `read_table`. A context that is cut keeps its beginning.
+        counts: takes what was cut.
+        answers: False where they may be missing, as for predictions.
+        on_error: "raise", or "yield" to put an `InputError` in place of a bad question and go on.
+        json_lines: one JSON object a line, whatever the suffix says: for standard input.
+
+    Raises:
+        InputError: with file and line; in SQuAD's JSON the line is the number of the question.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "stories.jsonl")
+    >>> with open(path, "w") as stream:
+    ...     _ = stream.write('{"context": "Ada sat.", "question": "Who sat?", "answer": "Ada"}')
+    >>> [record["answers"] for record in read_questions(path)]
+    [['Ada']]
+    """
+    for file in _files.expand(files):
+        if is_squad(file):
+            records = _squad_records(file, answers)
+        else:
+            optional = {"answer_start", "task"} | (set() if answers else {"answer"})
+            # Cut after the answers were looked at, for a cut answer is another one.
+            records = read_table(
+                file, _COLUMNS, delimiter, 2**62, None, optional, on_error, json_lines
+            )
+        for record in cut_records(_checked(records, answers), max_bytes, counts):
+            if isinstance(record, InputError) and on_error == "raise":
+                raise record
+            yield record
+
+
+def is_squad(file: str) -> bool:
+    """Whether a file is SQuAD's JSON, by its suffix and its beginning."""
+    if _files.suffix(file) != ".json":
+        return False
+    with _files.open_bytes(file) as stream:
+        head = stream.read(4096)
+    return bool(_SQUAD.match(head.decode("utf-8-sig", "replace")))
+
+
+def _checked(
+    records: Iterator[Record | InputError], answers: bool
+) -> Iterator[Record | InputError]:
+    for record in records:
+        if isinstance(record, InputError):
+            yield record
+            continue
+        try:
+            yield _question(record, answers)
+        except InputError as error:
+            yield error
+
+
+def _question(record: Record, answers: bool) -> Record:
+    """A record as it was read -> one with `answers` and `starts`."""
+    for field in ("context", "question", "task"):
+        if not isinstance(record.get(field, ""), str):
+            raise record.error(f"{field!r} is a list; a string is needed")
+        if answers and field != "task" and not record[field].strip():
+            raise record.error(f"the {field} is empty")
+    fields = {
+        "context": record["context"],
+        "question": record["question"],
+        "task": record.get("task", ""),
+        "answers": _listed(record.get("answer", [])),
+        "starts": [],
+    }
+    if answers and not all(answer.strip() for answer in fields["answers"]):
+        raise record.error(
+            'the answer is empty; "answer": [] says that the context holds no answer'
+        )
+    starts = _listed(record.get("answer_start", []))
+    try:
+        fields["starts"] = [int(start) for start in starts]
+    except ValueError:
+        raise record.error(f"answer_start is {starts[0]!r}; a whole number is needed") from None
+    if fields["starts"] and len(fields["starts"]) != len(fields["answers"]) and answers:
+        raise record.error(
+            f"{len(fields['starts'])} answer_start for {len(fields['answers'])} answers"
+        )
+    return Record(fields, record.file, record.line, record.row)
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+# SQuAD
+
+
+def _squad_records(file: str, answers: bool) -> Iterator[Record | InputError]:
+    with _files.open_bytes(file) as stream:
+        raw = stream.read()
+    try:
+        data = json.loads(raw.decode("utf-8-sig"))["data"]
+    except UnicodeDecodeError as error:
+        raise InputError(f"invalid UTF-8 at byte {error.start + 1}", file) from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"is not JSON: {error.msg}", file, error.lineno) from None
+    number = 0
+    for article in _items(data, "data", file):
+        for paragraph in _items(_field(article, "paragraphs", list, file), "paragraphs", file):
+            context = _field(paragraph, "context", str, file)
+            for question in _items(_field(paragraph, "qas", list, file), "qas", file):
+                number += 1
+                try:
+                    yield _squad_record(context, question, answers, file, number)
+                except InputError as error:
+                    yield error
+    if not number:
+        raise InputError("holds no question", file)
+
+
+def _squad_record(
+    context: str, question: Mapping[str, Any], answers: bool, file: str, number: int
+) -> Record:
+    fields: dict[str, Any] = {
+        "context": context,
+        "question": _field(question, "question", str, file, number),
+    }
+    row = {key: question[key] for key in ("id", "question") if key in question}
+    impossible = question.get("is_impossible")
+    if impossible is not None:
+        fields["task"] = "no_answer" if impossible else "has_answer"
+    if not answers and "answers" not in question:
+        return Record(fields, file, number, row)
+    given = [] if impossible else _field(question, "answers", list, file, number)
+    fields["answer"] = [_field(answer, "text", str, file, number) for answer in given]
+    starts = [answer.get("answer_start") for answer in given]
+    if None not in starts:
+        fields["answer_start"] = starts
+    return Record(fields, file, number, row)
+
+
+def _items(value: Any, name: str, file: str) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise InputError(f"{name!r} must be a list of objects", file)
+    return value
+
+
+def _field(
+    value: Mapping[str, Any], name: str, kind: type, file: str, number: int | None = None
+) -> Any:
+    if not isinstance(value.get(name), kind):
+        word = "a string" if kind is str else "a list"
+        where = f"question {value['id']!r}: " if "id" in value else ""
+        raise InputError(f"{where}{name!r} is missing or not {word}", file, number)
+    return value[name]

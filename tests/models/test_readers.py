@@ -1,0 +1,122 @@
+"""The two readers of question answering: what padding may not change, what each hop may know, the best span."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_rnn.models import SpanReader, StoryReader, best_span
+
+ENCODER = {"vocabulary_size": 12, "embedding_dim": 6, "stack": {"units": 4, "cell": "gru"}}
+
+
+def story_reader(**options):
+    return StoryReader(3, ENCODER, units=8, hops=3, **options)
+
+
+def numbers(shape, seed=0, low=2):
+    return np.random.default_rng(seed).integers(low, 12, shape).astype("int32")
+
+
+def padded(features, more):
+    """The same with more padding on every axis but the first."""
+    return {
+        name: np.pad(value, [(0, 0), *[(0, more)] * (value.ndim - 1)])
+        for name, value in features.items()
+    }
+
+
+def test_padding_changes_nothing_in_a_story():
+    reader = story_reader()
+    features = {"ids": numbers([2, 5, 4]), "question": numbers([2, 3])}
+    logits, hops = reader.explain(features)
+    more_logits, more_hops = reader.explain(padded(features, 3))
+    np.testing.assert_allclose(more_logits, logits, atol=1e-5)
+    np.testing.assert_allclose(more_hops[:, :, :5], hops, atol=1e-6)
+    assert not more_hops[:, :, 5:].numpy().any()
+    # A story of nothing but padding has an answer, too.
+    empty = {"ids": np.zeros([1, 2, 3], "int32"), "question": np.zeros([1, 2], "int32")}
+    logits, hops = reader.explain(empty)
+    assert np.isfinite(logits).all() and not hops.numpy().any()
+
+
+def test_hops_weigh_what_the_last_state_is_made_of():
+    reader = story_reader()
+    features = {"ids": numbers([1, 6, 4]), "question": numbers([1, 3])}
+    _, hops = reader.explain(features)
+    assert hops.shape == (1, 3, 6)
+    total = hops.numpy().sum(axis=2)
+    assert (total > 0).all() and (total < 1).all()
+    # All gates are alike at first, nearly: the later a sentence, the more of it is left.
+    z = 1 / (1 + np.exp(2.5))
+    np.testing.assert_allclose(hops[0, 0], z * (1 - z) ** np.arange(5, -1, -1), rtol=0.5)
+
+
+def test_the_order_of_sentences_counts_and_every_weight_is_used():
+    reader = story_reader()
+    ids, question = numbers([2, 4, 3]), numbers([2, 3])
+    plain = reader({"ids": ids, "question": question})
+    turned = reader({"ids": ids[:, ::-1].copy(), "question": question})
+    assert np.abs(plain - turned).max() > 1e-4
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(reader({"ids": ids, "question": question}, training=True) ** 2)
+    variables = reader.trainable_variables
+    gradients = tape.gradient(loss, [variable.value for variable in variables])
+    still = [
+        variable.path
+        for variable, gradient in zip(variables, gradients)
+        if gradient is None or not np.abs(tf.convert_to_tensor(gradient)).max() > 0
+    ]
+    assert still == []
+
+
+def test_padding_changes_nothing_in_a_text():
+    reader = SpanReader(12, 6, {"units": 4, "cell": "gru"})
+    features = {"ids": numbers([2, 7]), "question": numbers([2, 3], seed=1)}
+    wanted = reader(features)
+    given = reader(padded(features, 4))
+    for ours, theirs in zip(given, wanted):
+        np.testing.assert_allclose(ours[:, :8], theirs, atol=1e-5)
+        assert (ours[:, 8:].numpy() < -1e29).all()
+
+
+def test_where_all_have_an_answer_nowhere_is_none():
+    reader = SpanReader(12, 6, {"units": 4, "cell": "gru"}, answerable=True)
+    start, end = reader({"ids": numbers([2, 7]), "question": numbers([2, 3])})
+    assert (start[:, 0].numpy() < -1e29).all() and (end[:, 0].numpy() < -1e29).all()
+    assert (best_span(start, end, 4)[0].numpy() >= 0).all()
+
+
+@pytest.mark.parametrize("longest", [1, 3, 20])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_best_span_is_the_best_of_all(longest, compiled):
+    rng = np.random.default_rng(longest)
+    start, end = rng.normal(size=[2, 40, 7]).astype("float32")
+    start[:5, 0] = end[:5, 0] = 9.0
+    find = tf.function(best_span, jit_compile=compiled)
+    first, last, probability = (part.numpy() for part in find(start, end, longest))
+    p_start, p_end = (np.exp(x) / np.exp(x).sum(1, keepdims=True) for x in (start, end))
+    for row in range(40):
+        spans = {
+            (i - 1, j - 1): p_start[row, i] * p_end[row, j]
+            for i in range(1, 7)
+            for j in range(i, min(i + longest, 7))
+        }
+        spans[-1, -1] = p_start[row, 0] * p_end[row, 0]
+        best = max(spans, key=spans.get)
+        assert (first[row], last[row]) == best
+        assert probability[row] == pytest.approx(spans[best], rel=1e-4)
+    assert (first[:5] == -1).all() and (first[5:] >= 0).any()
+
+
+@pytest.mark.parametrize("kind", ["story", "span"])
+def test_they_survive_keras_saving(kind, tmp_path):
+    features = {"ids": numbers([2, 5]), "question": numbers([2, 3])}
+    reader = SpanReader(12, 6, {"units": 4})
+    if kind == "story":
+        reader, features["ids"] = story_reader(dropout=0.1), numbers([2, 4, 3])
+    wanted = reader(features)
+    reader.save(tmp_path / "reader.keras")
+    again = keras.models.load_model(tmp_path / "reader.keras")
+    for ours, theirs in zip(tf.nest.flatten(again(features)), tf.nest.flatten(wanted)):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)

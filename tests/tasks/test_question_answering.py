@@ -1,0 +1,342 @@
+"""Question answering through the commands, both kinds of answers, on data that is learnt in seconds."""
+
+import collections
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import pipelines
+from keras_rnn import app, configs
+from keras_rnn.run import open_run
+from keras_rnn.tasks import make_task
+from tests import small_questions
+
+
+def predictions(capsys, *arguments):
+    capsys.readouterr()
+    status = app.main(["predict", *arguments])
+    return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def run_of(folder, train, dev, **settings):
+    assert (
+        small_questions.train(folder, f"--train_data={train}", f"--dev_data={dev}", **settings) == 0
+    )
+    return folder / "w"
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("words")
+    train = small_questions.write(folder / "train.jsonl", small_questions.words(400))
+    dev = small_questions.write(folder / "dev.jsonl", small_questions.words(60, seed=1))
+    return run_of(folder, train, dev, epochs=12)
+
+
+@pytest.fixture(scope="module")
+def spans(tmp_path_factory):
+    """Trained on JSON lines, judged on SQuAD's JSON."""
+    folder = tmp_path_factory.mktemp("spans")
+    records = small_questions.spans(400, unanswered=0.2)
+    train = small_questions.write(folder / "train.jsonl", records)
+    dev = folder / "dev.json"
+    dev.write_text(json.dumps(small_questions.squad(small_questions.spans(60, 1, 0.2))))
+    return run_of(folder, train, dev, epochs=8)
+
+
+@pytest.fixture(scope="module")
+def exported(words, spans):
+    for workdir in (words, spans):
+        target = workdir.parent / "export"
+        assert app.main(["export", f"--workdir={workdir}", f"--output={target}"]) == 0
+    return {"words": words.parent / "export", "spans": spans.parent / "export"}
+
+
+def test_words_are_learnt_and_scored_by_kind(words, capsys):
+    metrics = json.loads((words / "metrics.json").read_text())
+    assert metrics["accuracy"] >= 0.95
+    assert set(metrics["by_kind"]) == set(small_questions.PEOPLE)
+    kinds = metrics["by_kind"].values()
+    assert sum(kind["examples"] for kind in kinds) == metrics["examples"] == 60
+    total = sum(kind["accuracy"] * kind["examples"] for kind in kinds)
+    assert total / 60 == pytest.approx(metrics["accuracy"])
+    status, answers = predictions(
+        capsys, f"--workdir={words}", f"--input={words.parent / 'dev.jsonl'}"
+    )
+    right = [record["answer"] for record in small_questions.words(60, seed=1)]
+    share = np.mean([answer["answer"] == word for answer, word in zip(answers, right)])
+    assert status == 0 and share == pytest.approx(metrics["accuracy"])
+    for answer in answers:
+        # The fields of the input pass through.
+        assert 1 / 3 <= answer["score"] <= 1 and answer["task"]
+        if answer["answer"] in answer["context"]:
+            assert answer["start"] == answer["context"].rindex(answer["answer"])
+            assert answer["end"] == answer["start"] + len(answer["answer"])
+
+
+def test_spans_are_learnt_and_stand_where_they_say(spans, capsys):
+    metrics = json.loads((spans / "metrics.json").read_text())
+    assert metrics["f1"] >= 0.95 and metrics["exact_match"] >= 0.95
+    assert set(metrics["by_kind"]) == {"has_answer", "no_answer"}
+    records = small_questions.spans(60, 1, 0.2)
+    path = small_questions.write(spans.parent / "ask.jsonl", records)
+    _, answers = predictions(capsys, f"--workdir={spans}", f"--input={path}")
+    exact = [
+        answer["answer"] == (record["answer"] or "") for answer, record in zip(answers, records)
+    ]
+    assert np.mean(exact) == pytest.approx(metrics["exact_match"])
+    for answer in answers:
+        if answer["answer"]:
+            assert answer["context"][answer["start"] : answer["end"]] == answer["answer"]
+        else:
+            assert answer["start"] == answer["end"] == -1
+    assert any(answer["answer"] == "big garage" for answer in answers)
+    assert any(answer["answer"] == "" for answer in answers)
+
+
+def test_squads_own_format_of_answers(spans, capsys, tmp_path):
+    source, target = spans.parent / "dev.json", tmp_path / "answers.json"
+    command = ["predict", f"--workdir={spans}", f"--input={source}", "--output_format=same"]
+    assert app.main([*command, f"--output={target}"]) == 0
+    found = json.loads(target.read_text())
+    _, answers = predictions(capsys, f"--workdir={spans}", f"--input={source}")
+    assert found == {answer["id"]: answer["answer"] for answer in answers} and len(found) == 60
+
+
+def ask(path, signature, contexts, questions):
+    function = tf.saved_model.load(str(path)).signatures[signature]
+    given = function(context=tf.constant(contexts), question=tf.constant(questions))
+    return {name: value.numpy() for name, value in given.items()}
+
+
+@pytest.mark.parametrize("kind", ["words", "spans"])
+def test_the_export_answers_as_the_model_does(kind, exported, words, spans, tmp_path):
+    records = [*getattr(small_questions, kind)(40, seed=3)]
+    records += [{"context": "", "question": ""}, {"context": "Ada is sad. " * 60, "question": "?"}]
+    run = open_run(str({"words": words, "spans": spans}[kind]))
+    wanted = run.task.server(run.model).answer([pipelines.Record(record) for record in records])
+    texts = [[record[name] for record in records] for name in ("context", "question")]
+    for signature in ("serving_default", "compiled", "details"):
+        given = ask(exported[kind], signature, *texts)
+        assert [text.decode() for text in given["answer"]] == [a["answer"] for a in wanted]
+        np.testing.assert_allclose(given["score"], [a["score"] for a in wanted], rtol=1e-4)
+        for record, answer, start, end in zip(records, wanted, given["start"], given["end"]):
+            raw = record["context"].encode()
+            if answer["start"] >= 0:
+                assert raw[start:end].decode() == answer["answer"]
+            else:
+                assert start == end == -1
+    none = ask(exported[kind], "serving_default", np.zeros([0], "S1"), np.zeros([0], "S1"))
+    assert none["answer"].shape == none["start"].shape == (0,)
+    # What a process without this package gets.
+    code = (
+        "import json, sys, tensorflow as tf\n"
+        "request = json.load(sys.stdin)\n"
+        "answer = tf.saved_model.load(request['path']).signatures['serving_default']\n"
+        "context, question = (tf.constant(text) for text in request['texts'])\n"
+        "given = answer(context=context, question=question)['answer'].numpy()\n"
+        "assert not any(m.split('.')[0] in ('keras_rnn', 'pipelines') for m in sys.modules)\n"
+        "print(json.dumps([text.decode() for text in given]))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps({"path": str(exported[kind]), "texts": texts}),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONSAFEPATH": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == [answer["answer"] for answer in wanted]
+
+
+def test_details_of_a_story(exported):
+    contexts = ["Ada sleeps. Bruno sleeps.  Dev sleeps!", "Chiara sleeps."]
+    given = ask(exported["words"], "details", contexts, ["How is Ada?"] * 2)
+    assert [text.decode() for text in given["sentences"][0]] == [
+        "Ada sleeps.",
+        "Bruno sleeps.",
+        "Dev sleeps!",
+    ]
+    assert given["sentences"][1].tolist() == [b"Chiara sleeps.", b"", b""]
+    hops, attention = given["hops"], given["attention"]
+    assert hops.shape == (2, 2, 3) and (hops[1, :, 1:] == 0).all()
+    # Spread over three words each, of the mean of the hops.
+    np.testing.assert_allclose(attention[0], np.repeat(hops[0].mean(0) / 3, 3), rtol=1e-5)
+    assert [token.decode() for token in given["tokens"][1]] == ["Chiara", "sleeps", "."] + [""] * 6
+
+
+def test_details_of_a_text(exported):
+    (record, *_) = small_questions.spans(1, seed=4)
+    given = ask(exported["spans"], "details", [record["context"]], [record["question"]])
+    tokens = [token.decode() for token in given["tokens"][0]]
+    assert tokens[int(given["start_probabilities"].argmax())] in record["answer"]
+    mean = (given["start_probabilities"] + given["end_probabilities"]) / 2
+    np.testing.assert_allclose(given["attention"], mean, rtol=1e-6)
+    assert "".join(tokens) == record["context"].replace(" ", "")
+    assert given["attention"].sum() <= 1 + 1e-5
+
+
+def test_evaluate_ends_with_the_scores(words, spans, capsys):
+    for workdir in (words, spans):
+        capsys.readouterr()
+        assert app.main(["evaluate", f"--workdir={workdir}"]) == 0
+        given = json.loads(capsys.readouterr().out.splitlines()[-1])
+        metrics = json.loads((workdir / "metrics.json").read_text())
+        assert given == {name: value for name, value in metrics.items() if name != "training"}
+
+
+def test_an_answer_that_training_never_saw_counts_as_wrong(words, tmp_path, capsys):
+    records = small_questions.words(9, seed=5)
+    records.append({**records[0], "answer": "perhaps"})
+    path = small_questions.write(tmp_path / "test.jsonl", records)
+    capsys.readouterr()
+    assert app.main(["evaluate", f"--workdir={words}", f"--data={path}"]) == 0
+    captured = capsys.readouterr()
+    scores = json.loads(captured.out)
+    assert scores["examples"] == 10 and scores["accuracy"] <= 0.9
+    assert "1 answers that training never saw, counted as wrong" in captured.err
+
+
+def test_predict_keeps_the_place_of_what_it_cannot_read(words, capsys, tmp_path):
+    path = tmp_path / "ask.jsonl"
+    path.write_text(
+        '{"context": "Ada is glad.", "question": "How is Ada?", "id": 7}\n'
+        '{"context": "Ada is glad."}\n'
+        '{"context": "Dev is tired. Dev is angry.", "question": "How is Dev?"}\n'
+    )
+    status, answers = predictions(capsys, f"--workdir={words}", f"--input={path}")
+    assert status == 1 and [answer.get("answer") for answer in answers] == ["glad", None, "angry"]
+    assert (answers[2]["start"], answers[2]["end"]) == (21, 26)
+    assert answers[0]["id"] == 7 and answers[1]["line"] == 2
+    assert "no column 'question'" in answers[1]["error"]
+    (tmp_path / "ask.txt").write_text("How is Ada?\n")
+    assert app.main(["predict", f"--workdir={words}", f"--input={tmp_path / 'ask.txt'}"]) == 1
+    assert "a question needs its text" in capsys.readouterr().err
+
+
+def task_of(records, tmp_path, **settings):
+    keys = configs.task_keys("question_answering")
+    flat = {**configs.flatten(keys.config()), **settings}
+    task = make_task("question_answering", keys.read(flat, "test"))
+    path = small_questions.write(tmp_path / "records.jsonl", records)
+    task.fit(lambda: task.read(path))
+    return task, path
+
+
+def row(context, answer, **more):
+    return {"context": context, "question": "q", "answer": answer, **more}
+
+
+@pytest.mark.parametrize(
+    "kind, records",
+    [
+        ("words", [row("a b.", "a"), row("b c.", "b")] * 5),
+        ("words", [row("a b.", "yes"), row("b c.", "no")]),
+        ("spans", [row("a b.", "a"), row("b c.", "b")]),
+        ("spans", [row("a b.", "a", answer_start=0), row("b c.", "b", answer_start=0)] * 5),
+        ("spans", [row("a b.", "a"), row("b c.", [])] * 5),
+    ],
+)
+def test_which_kind_of_answers(kind, records, tmp_path):
+    assert task_of(records, tmp_path)[0].reading.kind == kind
+
+
+def test_where_answers_stand(tmp_path):
+    records = [
+        row("Für die Maus. Die Mausefalle", "Maus"),
+        # Within a word only; the token that holds it is taken.
+        row("Für die Mausefalle", "falle"),
+        # The place that the file names, if off by one; not the first.
+        row("der Hut, der Stock, der Hut.", "Hut", answer_start=23),
+        row("a b c", ["z", "b c"]),
+    ]
+    task, path = task_of(records, tmp_path, answers="spans")
+    found = [(int(e["first"]), int(e["last"])) for e in task.encode(task.read(path))]
+    assert found == [(2, 2), (2, 2), (7, 7), (1, 2)]
+
+
+def test_answers_that_are_not_in_their_context_are_left_out_and_counted(tmp_path):
+    records = [row("a b", "a"), row("a b", "z"), row("a b " * 20 + "c", "c")]
+    task, path = task_of(records, tmp_path, answers="spans", max_length=10)
+    counts = collections.Counter()
+    examples = list(task.encode(task.read(path), counts, training=True))
+    assert len(examples) == 1 and counts == {
+        "cut to 10 tokens": 1,
+        "whose answer does not stand in the context that is read, left out": 2,
+    }
+    # Those of dev stay, and count as wrong.
+    judged = list(task.encode(task.read(path)))
+    assert [int(example["first"]) for example in judged] == [0, -2, -2]
+
+
+BAD = {
+    "an empty answer": (
+        [row("a b", "a"), row("a b", "")],
+        {},
+        "train.jsonl:2: the answer is empty",
+    ),
+    "one answer": ([row("a b", "a")] * 9, {}, "train.jsonl: every answer is 'a'"),
+    "no answer stands there": (
+        [row("a b", "x"), row("a b", "y")],
+        {"answers": "spans"},
+        "train.jsonl: no answer stands in its context",
+    ),
+    "words and none": (
+        [row("a b", "x"), row("a b", "y"), row("a b", [])],
+        {"answers": "words"},
+        "questions have no answer, which goes with --config.answers=spans alone",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_training_files(case, tmp_path, capsys):
+    records, settings, expected = BAD[case]
+    train = small_questions.write(tmp_path / "train.jsonl", records)
+    assert small_questions.train(tmp_path, f"--train_data={train}", **settings) == 1
+    captured = capsys.readouterr()
+    assert expected in captured.err and captured.err.count("\n") == 1
+
+
+def test_vectors_stand_beside_the_learnt_ones(tmp_path):
+    (tmp_path / "vectors.txt").write_text("Ada 1 0 0\nis 0 1 0\nnever 0 0 1\n")
+    records = small_questions.words(20)
+    task, _ = task_of(records, tmp_path, vectors=str(tmp_path / "vectors.txt"))
+    model = task.build_model()
+    assert task.initialize(model).startswith("3 vectors of size 3")
+    features = task.reading.features
+    encoded = features.pad(features.encode(tf.constant([["Ada is. Dev never.", "never Ada"]])))
+    table = model.encoder.vectors.embeddings.numpy()
+    np.testing.assert_array_equal(
+        table[encoded["question_vector_ids"][0, :2]], [[0, 0, 1], [1, 0, 0]]
+    )
+    np.testing.assert_array_equal(
+        table[encoded["vector_ids"][0, 0]], [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    )
+    task.save(str(tmp_path))
+    again = make_task("question_answering", task.config)
+    again.load(str(tmp_path))
+    for name, value in again.reading.features.pad(
+        again.reading.features.encode(tf.constant([["Ada is. Dev never.", "never Ada"]]))
+    ).items():
+        np.testing.assert_array_equal(value, encoded[name])
+    assert again.reading.words == ["angry", "glad", "tired"]
+
+
+def test_built_in_data_is_trained_on_and_drawn(tmp_path):
+    settings = {"max_steps": 2, "pictures": 1, "max_length": 2500}
+    assert small_questions.train(tmp_path, **settings) == 0
+    run = open_run(str(tmp_path / "w"))
+    record = next(iter(run.task.read(str(tmp_path / "w" / "data" / "dev.jsonl"))))
+    pictures = run.task.pictures(run.task.server(run.model), [record])
+    assert list(pictures) == ["attention/0"]
+    image = pictures["attention/0"]
+    assert image.dtype == np.uint8 and (image != 255).any()
+    assert json.loads((tmp_path / "w" / "metrics.json").read_text())["examples"] == 600
+    keras.backend.clear_session()
