@@ -1,4 +1,4 @@
-"""What README.md tells a reader to type works: its commands in order, then its Python blocks."""
+"""What README.md and then docs/serving.md tell a reader to type works: commands in order, then Python blocks."""
 
 import csv
 import os
@@ -11,21 +11,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+# The second goes on in the folder that the first leaves.
+PAGES = [ROOT / "README.md", ROOT / "docs" / "serving.md"]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 # So small that the commands take seconds; the reader's own run has the defaults.
 SMALL = ["--config.epochs=1", "--config.units=8", "--config.embedding_dim=8"]
+PROGRAMS = {
+    "keras-rnn": ["-m", "keras_rnn"],
+    "python": [],
+    "saved_model_cli": ["-m", "tensorflow.python.tools.saved_model_cli"],
+}
 ROWS = [("a warm and funny film", "1"), ("dull , slow and far too long", "0")] * 20
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
 
 
 def commands() -> list[str]:
-    """The lines that call keras-rnn, continued lines joined."""
+    """The lines that call keras-rnn or what it exported, continued lines joined."""
     lines = "".join(blocks("sh")).replace("\\\n", " ").splitlines()
     lines = [line.partition("  #")[0].strip() for line in lines]
-    return [line for line in lines if "keras-rnn " in line and not line.startswith("pip")]
+    called = ("keras-rnn ", "client.py", "saved_model_cli ")
+    return [line for line in lines if any(name in line for name in called) and line[:3] != "pip"]
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +53,14 @@ def outputs(folder):
     for command in commands():
         if command.endswith("keras-rnn demo"):
             continue  # Takes two minutes; its parts have their own tests.
-        before, _, arguments = command.rpartition("keras-rnn ")
-        arguments = shlex.split(arguments)
-        arguments += SMALL if arguments[0] == "train" else []
-        given = shlex.split(before.rstrip("| "))[1:] if before else []
+        before, _, called = command.rpartition(" | ")
         assert not before or before.startswith("echo "), command
+        given = shlex.split(before)[1:]
+        program, *arguments = shlex.split(called)
+        program = PROGRAMS[program]
+        arguments += SMALL if arguments[0] == "train" else []
         run = subprocess.run(
-            [sys.executable, "-m", "keras_rnn", *arguments],
+            [sys.executable, *program, *arguments],
             input=" ".join(given) + "\n",
             cwd=folder,
             env={**_environment(), "PYTHONPATH": str(ROOT)},
@@ -71,7 +80,9 @@ def test_commands(outputs):
     trained, *_ = [command for command in outputs if "keras-rnn train" in command]
     asked, *_ = [command for command in outputs if "keras-rnn predict" in command]
     assert "--task=classification" in trained
-    assert '"label": "1"' in outputs[asked] or '"label": "0"' in outputs[asked]
+    (client,) = [command for command in outputs if "client.py" in command]
+    for command in (asked, client):
+        assert '"label": "1"' in outputs[command] or '"label": "0"' in outputs[command]
 
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
@@ -83,4 +94,4 @@ def test_python_block(number, folder, outputs, monkeypatch, forgets_registered_c
         check = block + "\nimport sys\nassert 'keras_rnn' not in sys.modules\n"
         subprocess.run([sys.executable, "-c", check], check=True, env=_environment())
     else:
-        exec(compile(block, f"README.md block {number}", "exec"), {"__name__": "readme"})  # noqa: S102
+        exec(compile(block, f"block {number}", "exec"), {"__name__": "readme"})  # noqa: S102
