@@ -375,6 +375,16 @@ def draw_transitions(
     return figure
 
 
+def markdown_cell(text: str) -> str:
+    """A text within a table in Markdown.
+
+    >>> print(markdown_cell("a | *b*"))
+    a \\| \\*b\\*
+    """
+    text = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~" else c for c in text)
+
+
 def to_pixels(figure: Figure) -> np.ndarray:
     """The figure as an image, uint8 [height, width, 4] (red, green, blue, opacity).
 
