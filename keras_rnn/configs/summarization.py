@@ -17,6 +17,7 @@ def keys() -> list[Key]:
         units=128,
         embedding_dim=0,
         vocabulary_size=5000,
+        min_count=3,
         lower=True,
         max_length=400,
         dropout=0.4,

@@ -156,17 +156,15 @@ class CopyFeatures(tf.Module):
     def spell(self, texts: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """The word of each extended id [batch, time]; "" of padding.
 
-        Words of the vocabulary are written as they mostly are, unless their text writes them otherwise and never so.
+        Words of the vocabulary are written as they mostly are, others as their text writes them.
         """
-        there = self._extended(self.words(texts), self.words(texts).row_lengths())
-        # One place more, so that there is one.
-        there = tf.pad(there.to_tensor(), [[0, 0], [0, 1]])[:, None]
-        words = tf.pad(self.words(texts).to_tensor(""), [[0, 0], [0, 1]], constant_values="")
-        usual = tf.gather(tf.constant(self.spellings), tf.minimum(ids, self.tokenizer.size - 1))
-        alike = there == ids[:, :, None]
-        mostly = tf.reduce_any(alike & (words[:, None] == usual[:, :, None]), axis=2)
-        copied = tf.gather(words, tf.argmax(tf.cast(alike, tf.int8), axis=2), batch_dims=1)
-        written = tf.where(tf.reduce_any(alike, axis=2) & ~mostly, copied, usual)
+        size = self.tokenizer.size
+        usual = tf.gather(tf.constant(self.spellings), tf.minimum(ids, size - 1))
+        words = self.words(texts).to_tensor("")
+        # One word more, so that there is one.
+        words = tf.pad(words, [[0, 0], [0, 1]], constant_values="")
+        copied = tf.gather(words, tf.maximum(ids - size, 0), batch_dims=1)
+        written = tf.where(ids < size, usual, copied)
         return tf.where(ids == pipelines.PADDING, "", written)
 
     def decode(self, texts: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:

@@ -338,22 +338,19 @@ class Summarization(Task):
             cells = (record["text"], record["summary"], answer["summary"])
             lines.append(f"| {' | '.join(pictures.markdown_cell(cell) for cell in cells)} |")
             if answer["target_tokens"]:
-                shown[f"copying/{number}"] = pictures.to_pixels(draw_copying(answer))[None]
+                figure = pictures.draw_copying(
+                    np.array(answer["alignment"]),
+                    answer["source_tokens"],
+                    answer["target_tokens"],
+                    answer["copied"],
+                )
+                shown[f"copying/{number}"] = pictures.to_pixels(figure)[None]
         few = records[: pictures.GATES_SHOWN]
         sentences = [answer["source_tokens"] for answer in answers[: len(few)]]
         if few and all(sentences):
             gates = server.gates(_strings([record["text"] for record in few]))
             shown |= pictures.gates_pictures(gates, sentences)
         return {"summaries": "\n".join(lines), **shown}
-
-
-def draw_copying(answer: dict[str, Any]):
-    """Where each word of an explained answer looked, and the probability with which it was copied."""
-    words = [
-        f"{token}  {copied:.2f}"
-        for token, copied in zip(answer["target_tokens"], answer["copied"], strict=True)
-    ]
-    return pictures.draw_alignment(np.array(answer["alignment"]), answer["source_tokens"], words)
 
 
 def search(
