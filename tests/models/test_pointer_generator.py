@@ -178,10 +178,10 @@ def test_every_weight_is_learnt_and_the_model_is_saved(tmp_path):
 
 
 def test_in_bfloat16_the_probabilities_are_float32_and_near(monkeypatch):
-    exact = make()(({"ids": IDS, "vector_ids": VECTORS, "target": TARGET}))
+    exact = make()({"ids": IDS, "vector_ids": VECTORS, "target": TARGET})
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        rough = make()(({"ids": IDS, "vector_ids": VECTORS, "target": TARGET}))
+        rough = make()({"ids": IDS, "vector_ids": VECTORS, "target": TARGET})
     finally:
         keras.config.set_dtype_policy("float32")
     assert all(part.dtype == tf.float32 for part in rough)
