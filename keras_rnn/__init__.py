@@ -58,6 +58,7 @@ _MODULES = {
     ),
     "keras_rnn.models": (
         "EncoderDecoder",
+        "PointerGenerator",
         "SpeechRecognizer",
         "beam_search",
         "ctc_alignment",
@@ -73,6 +74,7 @@ _MODULES = {
         "document_attention_html",
         "draw_alignment",
         "draw_attention",
+        "draw_copying",
         "draw_story",
         "draw_gates",
         "draw_recognition",

@@ -88,5 +88,18 @@ def _story(answer: dict[str, Any]):
     return pictures.draw_story(answer["hops"], answer["sentences"], answer["answer"])
 
 
+def _copying(answer: dict[str, Any]):
+    return pictures.draw_copying(
+        np.array(answer["alignment"]),
+        answer["source_tokens"],
+        answer["target_tokens"],
+        answer["copied"],
+    )
+
+
 # The tasks whose answers are drawn: name of the files, and what draws one.
-DRAWN = {"translation": ("alignment", _alignment), "question_answering": ("story", _story)}
+DRAWN = {
+    "translation": ("alignment", _alignment),
+    "question_answering": ("story", _story),
+    "summarization": ("copying", _copying),
+}

@@ -240,6 +240,34 @@ def draw_alignment(
     return figure
 
 
+def draw_copying(
+    weights: Any, source: Sequence[str], target: Sequence[str], copied: Any, title: str = ""
+) -> Figure:
+    """Draws where each word of a summary looked, and how surely it was copied from there.
+
+    Arguments:
+        weights: [target_time, source_time], as for `draw_alignment`.
+        source: words of the text.
+        target: words of the summary.
+        copied: [target_time], probability of each word that it is a copy; it stands behind the word.
+        title: stands above the figure.
+
+    Raises:
+        ValueError: there are fewer weights or probabilities than words.
+
+    >>> import numpy as np
+    >>> from keras_rnn.pictures import draw_copying
+    >>> figure = draw_copying(np.eye(2), ["Ada", "won"], ["Ada", "wins"], [1.0, 0.04])
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['Ada  1.00', 'wins  0.04']
+    """
+    copied = np.asarray(copied, np.float64)
+    if len(copied) < len(target):
+        raise ValueError(f"{len(target)} words have {len(copied)} probabilities.")
+    words = [f"{word}  {share:.2f}" for word, share in zip(target, copied)]
+    return draw_alignment(weights, source, words, title)
+
+
 def draw_recognition(
     spectrogram: Any, alignment: Any, tokens: Sequence[str], frame_seconds: float, title: str = ""
 ) -> Figure:
@@ -373,6 +401,16 @@ def draw_transitions(
     axis.set_xlabel("to")
     _label_columns(axis, columns)
     return figure
+
+
+def markdown_cell(text: str) -> str:
+    """A text within a table in Markdown.
+
+    >>> print(markdown_cell("a | *b*"))
+    a \\| \\*b\\*
+    """
+    text = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~" else c for c in text)
 
 
 def to_pixels(figure: Figure) -> np.ndarray:

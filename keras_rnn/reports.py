@@ -62,6 +62,7 @@ class Lines(keras.callbacks.Callback):
         shown = [f"loss {logs['loss']:.4f}"]
         shown += [f"{name} {logs[name]:.4f}" for name in trainer.metrics if name in logs]
         shown += [f"dev loss {logs['dev_loss']:.4f}", f"dev {metric} {logs['dev_' + metric]:.4f}"]
+        shown += [f"{name} {logs['dev_' + name]:.4f}" for name in trainer.task.beside]
         star = " (best)" if trainer.state.best_step == trainer.state.step else ""
         seconds = time.perf_counter() - self.start
         # The epoch is done, or the evaluation stands in its midst.

@@ -24,6 +24,7 @@ _HOMES = {
         "Tokenizer",
         "WordTokenizer",
         "WordpieceTokenizer",
+        "count_words",
         "in_chunks",
         "load_tokenizer",
         "tokenizer_of_counts",
@@ -57,6 +58,7 @@ _HOMES = {
     "batching": ["Batches", "choose_buckets"],
     "questions": ["is_squad", "read_questions"],
     "stories": ["house_stories"],
+    "notices": ["town_notices"],
     "samples": ["date_tags", "language_identification", "teddy", "transitions", "write_table"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -560,6 +560,17 @@ def tokenizer_of_counts(
     return TOKENIZERS[kind]([*SPECIAL_TOKENS, *_most_frequent(counts, size, min_count)], lower)
 
 
+def count_words(texts: Iterable[str]) -> collections.Counter[str]:
+    """How often each word stands in texts, cut as the tokenizer of words cuts them, in the case of the text.
+
+    Example:
+
+    >>> count_words(["No, no"]).most_common()
+    [('No', 1), (',', 1), ('no', 1)]
+    """
+    return _count(lambda batch: split_words(batch)[0], texts, lower=False)
+
+
 def load_tokenizer(directory: str | os.PathLike, name: str = "vocabulary") -> Tokenizer:
     """Reads what `Tokenizer.save` wrote.
 

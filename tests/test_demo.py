@@ -31,17 +31,21 @@ def test_its_settings_are_settings(task):
     ].settings
 
 
-def test_it_asks_of_a_story_and_draws_what_it_looked_at(tmp_path, capsys):
-    command = ["demo", "--task=question_answering", f"--workdir={tmp_path / 'w'}"]
-    assert app.main([*command, "--config.max_steps=2", "--config.units=4"]) == 0
+@pytest.mark.parametrize(
+    "task, mark, picture",
+    [("question_answering", "?", "story"), ("summarization", "✗", "copying")],
+)
+def test_it_asks_and_draws_what_was_looked_at(task, mark, picture, tmp_path, capsys):
+    command = ["demo", f"--task={task}", f"--workdir={tmp_path / 'w'}"]
+    small = ["--config.max_steps=2", "--config.units=4", "--config.jit_compile=false"]
+    assert app.main([*command, *small]) == 0
     shown = capsys.readouterr().out
-    assert "?" in shown.split("The export answers:")[1]
+    assert mark in shown.split("The export answers:")[1]
     for number in range(1, demo.PICTURES + 1):
-        assert (tmp_path / "w" / f"story-{number}.png").read_bytes()[1:4] == b"PNG"
+        assert (tmp_path / "w" / f"{picture}-{number}.png").read_bytes()[1:4] == b"PNG"
 
 
 def test_another_task_is_refused_in_a_line(capsys):
     assert app.main(["demo", "--task=tagging"]) == 1
-    assert (
-        "it must be translation or classification or question_answering" in capsys.readouterr().err
-    )
+    said = capsys.readouterr().err
+    assert "it must be translation or classification or question_answering or summarization" in said

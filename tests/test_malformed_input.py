@@ -33,6 +33,14 @@ def on(file, content, message, task="classification", **settings):
     return train(task, file, **settings), {file: content}, message
 
 
+def summaries(file, content, message):
+    """A file of summaries, for training and dev, and what is said of it."""
+    flags = [f"--{name}_data={file}" for name in ("train", "dev")]
+    keys = ["--config.units=4", "--config.jit_compile=false", "--config.min_count=1"]
+    command = ["train", "--task=summarization", "--workdir=new", *flags, *keys]
+    return command, {file: content}, message
+
+
 # Name: (command, files, message). {workdir} in a command is a copy of a trained run, of which files are named too.
 CASES = {
     # The command line
@@ -320,6 +328,34 @@ CASES = {
         ["export", "--workdir={workdir}", "--output=d", "--format=onxn"],
         {},
         r"--format=onxn.*saved_model",
+    ),
+    # Summaries
+    "no column of summaries": summaries(
+        "a.csv", b"text,title\na b,a\n", r"a\.csv:1: no column 'summary'"
+    ),
+    "no column of texts": summaries(
+        "a.jsonl",
+        b'{"body": "a b", "summary": "a"}\n',
+        r"a\.jsonl:1: no column 'text'|a\.jsonl:1: .*'text'",
+    ),
+    "a summary that is a list": summaries(
+        "a.jsonl", b'{"text": "a b", "summary": ["a"]}\n', r"a\.jsonl:1: 'summary' is a list"
+    ),
+    "no summary at all": summaries(
+        "a.tsv", b"text\tsummary\na b\t \nc\t\n", r"a\.tsv: .*2 without summary, left out"
+    ),
+    "no text at all": summaries(
+        "a.tsv", b"text\tsummary\n\ta\n", r"a\.tsv: .*1 without text, left out"
+    ),
+    "summaries longer than their texts": summaries(
+        "a.tsv",
+        b"text\tsummary\na\ta b\n",
+        r"a\.tsv: .*1 summary longer than its text, left out",
+    ),
+    "more than a beam has": (
+        ["train", "--task=summarization", "--workdir=new", "--config.search.n_best=9"],
+        {},
+        r"n_best=9: it must be at most search\.beam",
     ),
     "no such demo": (["demo", "--task=juggling"], {}, r"--task=juggling"),
     "a demo in a file": (

@@ -20,6 +20,7 @@ TASKS = (
     "tagging",
     "translation",
     "question_answering",
+    "summarization",
     "speech_recognition",
 )
 

@@ -3,6 +3,12 @@
 from keras_rnn.models.classifier import Classifier, HierarchicalClassifier
 from keras_rnn.models.ctc import ctc_alignment, ctc_loss, ctc_search
 from keras_rnn.models.encoder import TextEncoder
+from keras_rnn.models.pointer_generator import (
+    PointerGenerator,
+    coverage_loss,
+    log_distribution,
+    log_likelihood,
+)
 from keras_rnn.models.pooling import Pooling
 from keras_rnn.models.search import Found, beam_search, forced_search, greedy_search, sample
 from keras_rnn.models.seq2seq import COVERING, EncoderDecoder
@@ -17,6 +23,7 @@ __all__ = [
     "EncoderDecoder",
     "Found",
     "HierarchicalClassifier",
+    "PointerGenerator",
     "Pooling",
     "SpanReader",
     "SpeechRecognizer",
@@ -25,10 +32,13 @@ __all__ = [
     "TextEncoder",
     "beam_search",
     "best_span",
+    "coverage_loss",
     "ctc_alignment",
     "ctc_loss",
     "ctc_search",
     "forced_search",
     "greedy_search",
+    "log_distribution",
+    "log_likelihood",
     "sample",
 ]

@@ -49,6 +49,7 @@ def greedy_search(
     max_length: int,
     min_length: int = 0,
     limits: tf.Tensor | None = None,
+    block_ngrams: int = 0,
     start: int = START,
     end: int = END,
 ) -> Found:
@@ -60,13 +61,16 @@ def greedy_search(
         max_length: most tokens, the end not counted. After so many the end is what is left.
         min_length: fewest tokens.
         limits: int [batch], most tokens of each row, where that is less.
+        block_ngrams: n, if no n tokens may follow each other twice in a sequence; 0 = they may.
         start: id of the token that begins a sequence.
         end: id of the token that ends it.
 
     Returns:
         A `Found` with one hypothesis a row; its score is the log-probability.
     """
-    return _walk(decoder, inputs, max_length, min_length, limits, start, end, _likeliest)
+    return _walk(
+        decoder, inputs, max_length, min_length, limits, start, end, _likeliest, block_ngrams
+    )
 
 
 def sample(
@@ -147,7 +151,9 @@ def _likeliest(log_probabilities: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     return tf.argmax(log_probabilities, axis=-1, output_type=tf.int32)
 
 
-def _walk(decoder, inputs, max_length, min_length, limits, start, end, choose) -> Found:
+def _walk(
+    decoder, inputs, max_length, min_length, limits, start, end, choose, block_ngrams=0
+) -> Found:
     """One hypothesis a row, each token chosen once and for all."""
     decoder = _Decoder(decoder)
     state = decoder.start(inputs)
@@ -159,9 +165,11 @@ def _walk(decoder, inputs, max_length, min_length, limits, start, end, choose) -
     tokens = tf.TensorArray(tf.int32, steps, element_shape=[None])
     alphas = _alphas(alpha, steps)
 
-    def body(step, last, state, done, lengths, total, tokens, alphas):
+    def body(step, last, state, done, lengths, total, written, tokens, alphas):
         log_probabilities, new_state, alpha = decoder.advance(last, state)
         allowed = _allowed(log_probabilities, step, min_length, limits, start, end)
+        if block_ngrams:
+            allowed = _without_repeats(allowed, written[0], step, block_ngrams)
         chosen = tf.where(done, 0, choose(allowed, step))
         gained = tf.gather(log_probabilities, chosen, batch_dims=1)
         ends = done | (chosen == end)
@@ -172,12 +180,13 @@ def _walk(decoder, inputs, max_length, min_length, limits, start, end, choose) -
             ends,
             lengths + tf.cast(~ends, tf.int32),
             total + tf.where(done, 0.0, gained),
+            [_noted(before, chosen, step) for before in written],
             tokens.write(step, tf.where(ends, 0, chosen)),
             [array.write(step, tf.where(done[:, None], 0.0, alpha)) for array in alphas],
         )
 
     none = tf.zeros([batch], tf.int32)
-    _, _, _, _, lengths, total, tokens, alphas = tf.while_loop(
+    _, _, _, _, lengths, total, _, tokens, alphas = tf.while_loop(
         lambda step, last, state, done, *_: ~tf.reduce_all(done),
         body,
         (
@@ -187,6 +196,7 @@ def _walk(decoder, inputs, max_length, min_length, limits, start, end, choose) -
             tf.zeros([batch], tf.bool),
             none,
             tf.zeros([batch], tf.float32),
+            [tf.zeros([batch, steps], tf.int32)] if block_ngrams else [],
             _zeroed(tokens, steps, none),
             [_zeroed(array, steps, tf.zeros_like(alpha)) for array in alphas],
         ),
@@ -207,6 +217,7 @@ def beam_search(
     n_best: int = 1,
     min_length: int = 0,
     limits: tf.Tensor | None = None,
+    block_ngrams: int = 0,
     exact: bool = False,
     start: int = START,
     end: int = END,
@@ -230,6 +241,7 @@ def beam_search(
         n_best: sequences to give for each row, at most `beam`.
         min_length: fewest tokens.
         limits: int [batch], most tokens of each row, where that is less.
+        block_ngrams: n, if no n tokens may follow each other twice in a sequence; 0 = they may.
         exact: whether to search on until nothing better can come.
         start: id of the token that begins a sequence.
         end: id of the token that ends it.
@@ -240,7 +252,7 @@ def beam_search(
     Raises:
         ValueError: for a beam below 1 or an n_best above the beam, or a coverage penalty without attention weights.
 
-    Source: Wu et al. 2016 (GNMT), equation 14.
+    Source: Wu et al. 2016 (GNMT), equation 14; Paulus et al. 2017, section 2.5 (no trigram twice).
     """
     if beam < 1 or not 1 <= n_best <= beam:
         raise ValueError(
@@ -254,7 +266,7 @@ def beam_search(
     state = [tf.repeat(leaf, beam, axis=0) for leaf in state]
     first = tf.fill([batch, beam], start)
     logits, _, alpha = decoder.advance(tf.reshape(first, [-1]), state)
-    vocabulary = logits.shape[-1]
+    vocabulary = _size(logits)
     if coverage_penalty and alpha is None:
         raise ValueError("coverage_penalty needs a decoder that gives alpha.")
     alphas = _alphas(alpha, steps)
@@ -263,6 +275,7 @@ def beam_search(
         tokens=first,
         log_probabilities=tf.tile([[0.0] + [LOWEST] * (beam - 1)], [batch, 1]),
         coverage=[_of_beams(tf.zeros_like(alpha), beam)] if coverage_penalty else [],
+        written=[tf.zeros([batch, beam, steps], tf.int32)] if block_ngrams else [],
         state=state,
     )
     whole = _Whole(
@@ -301,11 +314,12 @@ def beam_search(
             start,
             end,
         )
+        for written in opened.written:
+            written = tf.reshape(written, [-1, steps])
+            allowed = _without_repeats(allowed, written, step, block_ngrams)
         totals = opened.log_probabilities[:, :, None] + _of_beams(allowed, beam)
         # Twice as many as are kept: half of them may be ends.
-        best, place = tf.math.top_k(
-            tf.reshape(totals, [-1, beam * vocabulary]), min(2 * beam, beam * vocabulary)
-        )
+        best, place = tf.math.top_k(tf.reshape(totals, [-1, beam * vocabulary]), 2 * beam)
         parent, token = place // vocabulary, place % vocabulary
         coverage = [covered + _of_beams(alpha, beam) for covered in opened.coverage]
 
@@ -330,6 +344,10 @@ def beam_search(
             token,
             tf.maximum(left, 2 * LOWEST),
             [tf.gather(covered, parent, batch_dims=1) for covered in coverage],
+            [
+                _noted(tf.gather(written, parent, batch_dims=1), token, step)
+                for written in opened.written
+            ],
             _moved(opened.state, new_state, moved),
         )
         history = _History(
@@ -351,12 +369,13 @@ def beam_search(
 
 class _Beginnings(NamedTuple):
     """The open hypotheses: the last token of each, what it is worth so far, the attention it has paid to each source
-    position (a list of one, or empty where nobody asks), and the decoder's state.
+    position and all its tokens (lists of one, or empty where nobody asks), and the decoder's state.
     """
 
     tokens: tf.Tensor
     log_probabilities: tf.Tensor
     coverage: list[tf.Tensor]
+    written: list[tf.Tensor]
     state: list[tf.Tensor]
 
 
@@ -450,11 +469,42 @@ class _Decoder:
 
 def _allowed(log_probabilities, step, min_length, limits, start, end):
     """Without padding and start; without the end before `min_length`, with nothing else after the limit."""
-    token = tf.range(log_probabilities.shape[-1])
+    token = tf.range(_size(log_probabilities))
     never = (token == 0) | (token == start)
     early, late = (step < tf.minimum(min_length, limits))[:, None], (step >= limits)[:, None]
     forbidden = never | (early & (token == end)) | (late & (token != end))
     return tf.where(forbidden, LOWEST, log_probabilities)
+
+
+def _without_repeats(log_probabilities, written, step, n):
+    """Forbids what would make the last n tokens the same as n before them.
+
+    Arguments:
+        log_probabilities: [rows, vocabulary].
+        written: int32 [rows, steps], the tokens so far, 0 where there are none yet.
+        step: how many there are.
+    """
+    steps = written.shape[1] if written.shape[1] is not None else tf.shape(written)[1]
+    before = tf.maximum(step - (n - 1), 0) + tf.range(n - 1)
+    ending = tf.gather(written, before, axis=1)
+    # Place p follows n - 1 tokens that are the last ones again.
+    follows = tf.range(n - 1, steps)
+    alike = tf.fill([tf.shape(written)[0], tf.maximum(steps - (n - 1), 0)], True)
+    for back in range(n - 1):
+        earlier = tf.gather(written, follows - (n - 1) + back, axis=1)
+        alike &= earlier == ending[:, back, None]
+    alike &= (follows < step)[None]
+    forbidden = tf.where(alike, tf.gather(written, follows, axis=1), 0)  # 0 is forbidden anyway
+    rows, vocabulary = tf.shape(log_probabilities)[0], _size(log_probabilities)
+    flat = tf.reshape(forbidden + vocabulary * tf.range(rows)[:, None], [-1])
+    times = tf.math.unsorted_segment_sum(tf.ones_like(flat), flat, rows * vocabulary)
+    return tf.where(tf.reshape(times, [rows, vocabulary]) > 0, LOWEST, log_probabilities)
+
+
+def _noted(written: tf.Tensor, token: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+    """`written` [..., steps] with the tokens [...] of a step."""
+    here = tf.range(_size(written)) == step
+    return tf.where(here, token[..., None], written)
 
 
 def _limits(limits, batch, max_length):
@@ -465,9 +515,12 @@ def _limits(limits, batch, max_length):
 
 def _of_beams(rows: tf.Tensor, beam: int) -> tf.Tensor:
     """[batch · beam, size] -> [batch, beam, size]."""
-    return tf.reshape(
-        rows, [-1, beam, tf.shape(rows)[-1] if rows.shape[-1] is None else rows.shape[-1]]
-    )
+    return tf.reshape(rows, [-1, beam, _size(rows)])
+
+
+def _size(tensor: tf.Tensor) -> int | tf.Tensor:
+    """Of the last axis: a number where it is known, as it is under XLA."""
+    return tf.shape(tensor)[-1] if tensor.shape[-1] is None else tensor.shape[-1]
 
 
 def _by_beam(stack: tf.Tensor, beam: int) -> tf.Tensor:

@@ -209,7 +209,7 @@ class EncoderDecoder(keras.Model):
         sizes = [cell.state_sizes for cell in cells]
         self.bridge = Bridge(bridge, sizes, dtype=dtype, name="bridge")
         self.readout = keras.layers.Dense(
-            embedding_dim, activation="tanh", dtype=dtype, name="readout"
+            self.readout_size, activation="tanh", dtype=dtype, name="readout"
         )
         self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="output_dropout")
         self.seed_generator = keras.random.SeedGenerator() if scheduled_sampling else None
@@ -219,6 +219,11 @@ class EncoderDecoder(keras.Model):
             self.output_bias = self.add_weight(
                 shape=(vocabulary_size,), initializer="zeros", name="output_bias"
             )
+
+    @property
+    def readout_size(self) -> int:
+        """Size of r."""
+        return self.config["embedding_dim"]
 
     def _cell(self, number: int) -> Cell:
         config = self.config
@@ -255,27 +260,32 @@ class EncoderDecoder(keras.Model):
     def call(self, features: dict, training: bool = False) -> Tensor:
         h, mask, states = self._read(features, training)
         target = features["target"]
-        logits = self._logits(_shifted(target), h, mask, states, training)
+        logits = self._logits(shifted(target), h, mask, states, training)
         if training and self.seed_generator is not None:
             draw = keras.random.uniform(ops.shape(target), seed=self.seed_generator)
             guesses = ops.cast(ops.argmax(logits, axis=-1), target.dtype)
             chosen = draw < self.config["scheduled_sampling"]
-            previous = _shifted(ops.where(chosen, guesses, target))
+            previous = shifted(ops.where(chosen, guesses, target))
             logits = self._logits(previous, h, mask, states, training)
         return logits
 
     def _logits(self, previous, h, mask, states, training):
         """Logits of every step, each after the right token."""
         y = self.input_dropout(self.embedding(previous), training=training)
-        x, context = y, []
+        x, extras = self._decode(y, h, mask, states, training)
+        context = [extras["context"]] if self.attends else []
+        return self._read_out(ops.concatenate([x, *context, y], axis=-1), training)
+
+    def _decode(self, y, h, mask, states, training):
+        """The decoder's outputs of every step, and the extras of the cell that attends."""
+        x, extras = y, {}
         for number, (rnn, first) in enumerate(zip(self.decoder, states, strict=True)):
             looking = number == 0 and self.attends
             memory = {"memory": h, "memory_mask": mask} if looking else {}
             x = rnn(x, initial_state=first, training=training, **memory)
             if looking:
                 x, extras = x
-                context = [extras["context"]]
-        return self._read_out(ops.concatenate([x, *context, y], axis=-1), training)
+        return x, extras
 
     def _read(self, features: dict, training: bool):
         """The annotations of the source, their mask, and the decoder's first states."""
@@ -289,11 +299,15 @@ class EncoderDecoder(keras.Model):
         r = self.output_dropout(self.readout(x), training=training)
         if self.config["tie"] == "none":
             return self.output_layer(r)
-        kernel = ops.transpose(ops.cast(self.embedding.embeddings, r.dtype))
+        kernel = ops.transpose(ops.cast(self._output_vectors(), r.dtype))
         # As one product of two matrices; XLA takes a third longer for one matrix a sequence.
         logits = ops.matmul(ops.reshape(r, (-1, r.shape[-1])), kernel)
         logits = ops.reshape(logits, (*ops.shape(r)[:-1], kernel.shape[-1]))
         return logits + ops.cast(self.output_bias, r.dtype)
+
+    def _output_vectors(self) -> Tensor:
+        """What tied output weights are: [vocabulary, size of r]."""
+        return self.embedding.embeddings
 
     # Step by step
 
@@ -307,22 +321,29 @@ class EncoderDecoder(keras.Model):
     def advance(self, tokens: Tensor, state: dict[str, Any]):
         """One step: the logits of the next token, the new state, and where it looked."""
         y = self.embedding(tokens)
-        x, context, looked, new_states = y, [], {}, []
+        x, state, extras = self._step(y, state)
+        if not self.attends:
+            return self._read_out(ops.concatenate([x, y], axis=-1)), state, {}
+        logits = self._read_out(ops.concatenate([x, extras["context"], y], axis=-1))
+        return logits, state, {"alpha": extras["alpha"]}
+
+    def _step(self, y: Tensor, state: dict[str, Any]):
+        """The decoder's output of one step, the new state, and the extras of the cell that attends."""
+        x, looked, new_states = y, {}, []
         for number, (rnn, states) in enumerate(zip(self.decoder, state["states"], strict=True)):
             memory = state.get("memory") if number == 0 else None
             states, extras = rnn.cell.advance(x, states, memory)
             new_states.append(states)
             x = states[0]
             if memory is not None:
-                context, looked = [extras["context"]], {"alpha": extras["alpha"]}
-        logits = self._read_out(ops.concatenate([x, *context, y], axis=-1))
-        return logits, {**state, "states": new_states}, looked
+                looked = extras
+        return x, {**state, "states": new_states}, looked
 
     def get_config(self):
         return {**super().get_config(), **self.config}
 
 
-def _shifted(target: Tensor) -> Tensor:
+def shifted(target: Tensor) -> Tensor:
     """What the decoder has read before each token: the start, then the tokens before it."""
     begin = ops.full((ops.shape(target)[0], 1), START, dtype=target.dtype)
     return ops.concatenate([begin, target[:, :-1]], axis=1)

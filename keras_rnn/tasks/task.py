@@ -95,6 +95,9 @@ class Task(abc.ABC):
     metric: str
     higher_is_better = True
 
+    # Other scores on dev that each evaluation's line shows beside it.
+    beside: Sequence[str] = ()
+
     # Whether `forward` does something else for the last scores.
     searches = False
 

@@ -62,8 +62,8 @@ class TokenFeatures(tf.Module):
         attributes = collections.Counter()
         for chunk in pipelines.in_chunks(counts):
             numbers = [counts[token] for token in chunk]
-            for token, lowered, number in zip(chunk, _lowered(chunk), numbers, strict=True):
-                words[lowered if config.lower else token] += number
+            for token, low, number in zip(chunk, lowered(chunk), numbers, strict=True):
+                words[low if config.lower else token] += number
                 for character in token:
                     characters[character] += number
             if config.attributes:
@@ -88,7 +88,7 @@ class TokenFeatures(tf.Module):
         if config.vectors and "vectors" in given:
             vectors = given["vectors"]
         elif config.vectors:
-            known = {*counts, *words, *_lowered(list(counts))}
+            known = {*counts, *words, *lowered(list(counts))}
             names, vectors_dim = pipelines.vector_words(config.vectors, config.vectors_size, known)
             names = [name for name in names if name not in pipelines.SPECIAL_TOKENS]
             vectors = pipelines.WordTokenizer([*pipelines.SPECIAL_TOKENS, *names])
@@ -243,8 +243,7 @@ class TokenFeatures(tf.Module):
         return dense
 
 
-def _lowered(tokens: Iterable[str]) -> list[str]:
+def lowered(tokens: Iterable[str]) -> list[str]:
     """As the graph lowers them, which is not in all scripts what Python does."""
-    tokens = list(tokens)
-    lowered = tf.strings.lower(tf.constant(tokens, tf.string), encoding="utf-8").numpy()
-    return [token.decode("utf-8") for token in lowered]
+    low = tf.strings.lower(tf.constant(list(tokens), tf.string), encoding="utf-8").numpy()
+    return [token.decode("utf-8") for token in low]

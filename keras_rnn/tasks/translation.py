@@ -317,7 +317,7 @@ class Translation(Task):
         answers = server.explain(records)
         for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
             cells = (record["source"], record["target"], answer["translation"])
-            lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+            lines.append(f"| {' | '.join(pictures.markdown_cell(cell) for cell in cells)} |")
             if "alignment" in answer and answer["target_tokens"]:
                 figure = pictures.draw_alignment(
                     np.array(answer["alignment"]),
@@ -594,12 +594,6 @@ def _strings(tokenizer: pipelines.Tokenizer, ids: tf.Tensor) -> tf.Tensor:
 
 def _rows(ragged: tf.RaggedTensor) -> list[np.ndarray]:
     return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
-
-
-def _cell(text: str) -> str:
-    """A text within a Markdown table."""
-    text = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~" else c for c in text)
 
 
 TASK = Translation

@@ -304,3 +304,62 @@ def test_given_tokens_are_scored_as_they_are(compiled):
         np.testing.assert_allclose(
             found.alignments[row, 0, : len(alphas)].numpy(), alphas, atol=1e-5
         )
+
+
+def repeats(tokens, n: int) -> bool:
+    runs = [tuple(tokens[place : place + n]) for place in range(len(tokens) - n + 1)]
+    return len(set(runs)) < len(runs)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_no_run_of_tokens_stands_in_a_sequence_twice(compiled, n):
+    """Against every sequence without repeats; there are sequences with some that would be better."""
+    shortest, longest, n_best = n + 1, 5, 10
+    decoder = Table(longest + 1, seed=8)
+    # What likes to go on as it went: the best sequences are "4 4 4 ...".
+    for token in WORDS:
+        decoder.logits[:, :, token, token] += 4
+    found = run(
+        lambda rows: search.beam_search(
+            decoder,
+            rows,
+            longest,
+            beam=1100,
+            n_best=n_best,
+            min_length=shortest,
+            block_ngrams=n,
+            exact=True,
+        ),
+        compiled,
+        [0, 1],
+    )
+    for row in range(2):
+        every = ranked(decoder, row, shortest, longest, 1.0, 0.0)
+        allowed = [entry for entry in every if not repeats(entry[2], n)]
+        assert any(repeats(entry[2], n) for entry in every[:n_best])
+        for number, (score, _, tokens, _) in enumerate(allowed[:n_best]):
+            length = int(found.lengths[row, number])
+            assert found.tokens[row, number, :length].numpy().tolist() == tokens
+            assert float(found.scores[row, number]) == pytest.approx(score, rel=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_greedy_search_takes_the_likeliest_token_that_repeats_nothing(n):
+    longest = 12
+    decoder = Table(longest + 1, seed=2)
+    decoder.logits[:, :, :, END] -= 9
+    found = run(
+        lambda rows: search.greedy_search(decoder, rows, longest, block_ngrams=n), True, [0, 1, 2]
+    )
+    for row in range(3):
+        tokens = []
+        while len(tokens) < longest:
+            logits = decoder.logits[row, len(tokens), (tokens or [START])[-1]]
+            order = [t for t in np.argsort(-logits) if t not in (0, START)]
+            token = next(t for t in order if t == END or not repeats([*tokens, t], n))
+            if token == END:
+                break
+            tokens.append(int(token))
+        length = int(found.lengths[row, 0])
+        assert found.tokens[row, 0, :length].numpy().tolist() == tokens

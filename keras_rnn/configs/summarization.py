@@ -1,0 +1,117 @@
+"""Summarization: a short text that says what a longer one is about.
+
+A recurrent network reads the text in both directions; a decoder writes word after word, and at each step either a word
+of its vocabulary or one that it copies from the text, also one that no vocabulary has (a pointer-generator).
+
+    keras-rnn train --task=summarization --train_data=train.jsonl --dev_data=dev.jsonl --workdir=W
+
+Data: JSONL (or TSV, CSV) with the columns text and summary.
+"""
+
+from keras_rnn.configs.config import Key, shared_keys
+
+
+def keys() -> list[Key]:
+    """The keys of summarization, shared ones first."""
+    shared = shared_keys(
+        units=128,
+        embedding_dim=0,
+        vocabulary_size=5000,
+        min_count=3,
+        lower=True,
+        max_length=400,
+        dropout=0.4,
+        batch_size=32,
+        epochs=20,
+        patience=0,
+        learning_rate=2e-3,
+        schedule="linear",
+        warmup_steps=200,
+        average=0.998,
+        max_shapes=5,
+    )
+    # What is copied are words.
+    shared = [key for key in shared if key.name != "tokenizer"]
+    return [
+        *shared,
+        Key("decoder_units", 256, "size of the decoder's state", minimum=1, part="task"),
+        Key("attention_units", 128, "size of the attention's hidden layer", minimum=1, part="task"),
+        Key(
+            "coverage",
+            True,
+            "the attention knows where it has looked before",
+            part="task",
+        ),
+        Key(
+            "coverage_weight",
+            0.1,
+            "weight of the loss for looking where it has looked before; 0 = none",
+            minimum=0,
+        ),
+        Key(
+            "word_dropout",
+            0.1,
+            "share of the text's words replaced by the unknown one in training",
+            minimum=0,
+            maximum=0.95,
+        ),
+        Key(
+            "label_smoothing",
+            0.1,
+            "share of the target given to all words of the vocabulary",
+            minimum=0,
+            maximum=0.9,
+        ),
+        Key(
+            "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
+        ),
+        Key("vectors_trainable", False, "go on training pretrained vectors"),
+        Key(
+            "metric",
+            "rougeL",
+            "the score on dev that decides which checkpoint is the best",
+            choices=("rouge1", "rouge2", "rougeL", "exact_match", "loss"),
+        ),
+        Key(
+            "dev_beam",
+            1,
+            "beam of the summaries that are scored after each epoch; the last scores are those of search.beam",
+            minimum=1,
+        ),
+        Key(
+            "search.beam", 5, "beginnings that the search keeps; 1 is greedy", minimum=1, live=True
+        ),
+        Key(
+            "search.length_penalty",
+            1.0,
+            "more favours longer summaries; 0 ranks by plain probability",
+            minimum=0,
+            live=True,
+        ),
+        Key(
+            "search.block_ngrams",
+            3,
+            "no run of so many words stands in a summary twice; 0 = it may",
+            minimum=0,
+            live=True,
+        ),
+        Key("search.n_best", 1, "summaries to give for each text", minimum=1, live=True),
+        Key("search.min_length", 0, "fewest words of a summary", minimum=0, live=True),
+        Key(
+            "search.max_length",
+            0,
+            "most words of a summary; 0 = as many as the longest one of the training data has",
+            minimum=0,
+            maximum=10000,
+            live=True,
+        ),
+        Key(
+            "search.alignments",
+            False,
+            "give where each word looked and whether it was copied, too",
+            live=True,
+        ),
+        Key("data.text", "text", "column of the text; several, comma-separated, are joined"),
+        Key("data.summary", "summary", "column of the summary"),
+        Key("data.delimiter", "", "what separates columns; by the file's name if not given"),
+    ]
