@@ -76,7 +76,7 @@ _ASIDES = (
     "Letters go to {name}, {town}.",
 )
 _DRAWN = {
-    "house": "mill bakery inn school library theatre".split(),
+    "house": "mill bakery tavern school library theatre".split(),
     "contest": "regatta marathon cup derby".split(),
     "animal": "goat parrot donkey tortoise".split(),
     "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),

@@ -21,6 +21,7 @@ ALLOWED = {
     "scan": set(),
     "attention": set(),
     "metrics": set(),
+    "rouge": set(),
     "pictures": set(),
     "configs": set(),
     "cells": {"scan", "attention"},
@@ -31,7 +32,7 @@ ALLOWED = {
     "replicas": {"pipelines"},  # Devices that train together.
     "programs": {"replicas", "pipelines"},  # Compiled functions, counted.
     "workdir": {"pipelines"},
-    "tasks": {"configs", "metrics", "pictures", "pipelines"}
+    "tasks": {"configs", "metrics", "pictures", "pipelines", "rouge"}
     | {"models", "cells", "layers", "attention"},
 }
 # A run: its examples, its loop and what it says, its workdir opened again.

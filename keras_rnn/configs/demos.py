@@ -95,7 +95,7 @@ DEMOS = {
             "dropout": 0.1,
             "word_dropout": 0.0,
             "label_smoothing": 0.0,
-            "epochs": 8,
+            "epochs": 4,
             "learning_rate": 5e-3,
             "average": 0.99,
             "max_shapes": 2,

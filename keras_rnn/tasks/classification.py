@@ -16,10 +16,12 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import metrics, models, pictures
 from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
+from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.features import TextFeatures
 from keras_rnn.tasks.inputs import count_cut, format_of
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Portable, Server, Task, known_cell, model_inputs
+from keras_rnn.tasks.texts import by_length, row_arrays
 
 LABELS_FILE = "vocabulary.labels.json"
 CALIBRATION_FILE = "calibration.json"
@@ -133,25 +135,21 @@ class Classification(Task):
 
     def save(self, directory):
         self.features.save(directory)
-        with pipelines.atomic_write(os.path.join(directory, LABELS_FILE)) as file:
-            facts = {
-                "labels": self.labels,
-                "counts": self.label_counts,
-                "examples": self.examples,
-                "vector_dim": self.vectors_dim,
-            }
-            json.dump(facts, file, ensure_ascii=False, indent=1)
-            file.write("\n")
+        facts = {
+            "labels": self.labels,
+            "counts": self.label_counts,
+            "examples": self.examples,
+            "vector_dim": self.vectors_dim,
+        }
+        write_facts(directory, LABELS_FILE, facts)
 
     def load(self, directory, calibrated=True):
         self.features = TextFeatures.load(self.config, directory)
-        path = os.path.join(directory, LABELS_FILE)
-        facts = _read_json(path)
+        facts = read_facts(directory, LABELS_FILE)
         self.labels, self.label_counts = facts["labels"], facts["counts"]
         self.examples, self.vectors_dim = facts["examples"], facts["vector_dim"]
-        path = os.path.join(directory, CALIBRATION_FILE)
-        if calibrated and os.path.exists(path):
-            self.temperature = _read_json(path)["temperature"]
+        if calibrated and os.path.exists(os.path.join(directory, CALIBRATION_FILE)):
+            self.temperature = read_facts(directory, CALIBRATION_FILE)["temperature"]
 
     @property
     def vocabularies(self):
@@ -174,7 +172,7 @@ class Classification(Task):
                 counts["empty (read as an unknown word)"] += empty
             if counts is not None and int(cut):
                 counts[f"cut to {self.config.max_length} tokens"] += int(cut)
-            split = {name: _split(ragged) for name, ragged in encoded.items()}
+            split = {name: row_arrays(ragged) for name, ragged in encoded.items()}
             for place, record in enumerate(chunk):
                 numbers = []
                 for label in self._labels_of(record):
@@ -501,9 +499,7 @@ class ClassificationServer(Server):
         if counts is not None:
             count_cut(self.features, texts, counts)
         answers = [{}] * len(texts)
-        # Texts of like length together: less padding.
-        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-        for numbers in pipelines.in_chunks(order, ANSWERED_TOGETHER):
+        for numbers in by_length(texts, ANSWERED_TOGETHER):
             batch = tf.constant([texts[number] for number in numbers], tf.string)
             given = self._functions["serving_default"](batch)
             result = {name: value.numpy() for name, value in given.items()}
@@ -546,21 +542,6 @@ class ClassificationServer(Server):
 
 def _one_line(label: str) -> str:
     return label.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _split(ragged: tf.RaggedTensor) -> list[np.ndarray]:
-    """The rows of a ragged tensor as arrays."""
-    return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
-
-
-def _read_json(path: str) -> dict[str, Any]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError:
-        raise pipelines.InputError("no such file; the workdir is not whole", path) from None
-    except ValueError as error:
-        raise pipelines.InputError(f"is not JSON: {error}", path) from None
 
 
 def _attention_table(record: pipelines.Record, answer: dict[str, Any]) -> str:

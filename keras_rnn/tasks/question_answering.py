@@ -12,6 +12,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import metrics, pictures
 from keras_rnn.tasks.answers import AnswerCounts
+from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.features import vector_tokenizer
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.passages import PassageFeatures
@@ -124,19 +125,10 @@ class QuestionAnswering(Task):
             "sentence_length": features.sentence_length,
             **self.reading.facts(),
         }
-        with pipelines.atomic_write(os.path.join(directory, ANSWERS_FILE)) as file:
-            json.dump(facts, file, ensure_ascii=False, indent=1)
-            file.write("\n")
+        write_facts(directory, ANSWERS_FILE, facts)
 
     def load(self, directory, calibrated=True):
-        path = os.path.join(directory, ANSWERS_FILE)
-        try:
-            with open(path, encoding="utf-8") as file:
-                facts = json.load(file)
-        except FileNotFoundError:
-            raise pipelines.InputError("no such file; the workdir is not whole", path) from None
-        except ValueError as error:
-            raise pipelines.InputError(f"is not JSON: {error}", path) from None
+        facts = read_facts(directory, ANSWERS_FILE)
         vectors = None
         if self.config.vectors:
             vectors = pipelines.load_tokenizer(directory, name="vocabulary.vectors")

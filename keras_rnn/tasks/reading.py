@@ -15,6 +15,7 @@ import pipelines
 from keras_rnn.tasks.passages import PassageFeatures
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Server
+from keras_rnn.tasks.texts import row_arrays
 
 
 class Reading(abc.ABC):
@@ -123,10 +124,10 @@ class Reading(abc.ABC):
             split = {
                 name: ragged.to_tensor(shape=[None, of_question]).numpy()
                 if name.startswith("question")
-                else _rows(ragged)
+                else row_arrays(ragged)
                 for name, ragged in encoded.items()
             }
-            offsets = list(zip(_rows(starts[:, :most]), _rows(ends[:, :most])))
+            offsets = list(zip(row_arrays(starts[:, :most]), row_arrays(ends[:, :most])))
             for place, record in enumerate(chunk):
                 features = {name: rows[place] for name, rows in split.items()}
                 example = self.encode(record, features, offsets[place], counts, training)
@@ -162,7 +163,3 @@ def characters_before(text: str, place: int) -> int:
 
 def _texts(records: Sequence[pipelines.Record], name: str) -> tf.Tensor:
     return tf.constant([record[name] for record in records], tf.string)
-
-
-def _rows(ragged: tf.RaggedTensor) -> list[np.ndarray]:
-    return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])

@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import json
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +16,12 @@ from keras_rnn import models, pictures, rouge
 from keras_rnn.models.search import LOWEST
 from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
 from keras_rnn.tasks.copies import CopyFeatures
+from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.features import vector_ids
 from keras_rnn.tasks.inputs import count_cut, format_of
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Server, Task, known_cell
+from keras_rnn.tasks.texts import by_length, is_blank, row_arrays
 
 FACTS_FILE = "vocabulary.summaries.json"
 
@@ -129,19 +130,10 @@ class Summarization(Task):
             "vectors_dim": self.vectors_dim,
             "spellings": self.features.spellings.tolist(),
         }
-        with pipelines.atomic_write(os.path.join(directory, FACTS_FILE)) as file:
-            json.dump(facts, file, ensure_ascii=False, indent=1)
-            file.write("\n")
+        write_facts(directory, FACTS_FILE, facts)
 
     def load(self, directory, calibrated=True):
-        path = os.path.join(directory, FACTS_FILE)
-        try:
-            with open(path, encoding="utf-8") as file:
-                facts = json.load(file)
-        except FileNotFoundError:
-            raise pipelines.InputError("no such file; the workdir is not whole", path) from None
-        except ValueError as error:
-            raise pipelines.InputError(f"is not JSON: {error}", path) from None
+        facts = read_facts(directory, FACTS_FILE)
         self.lead, self.longest = facts["lead"], facts["longest"]
         self.vectors_dim = facts["vectors_dim"]
         tokenizer, vectors = pipelines.load_tokenizer(directory), None
@@ -167,8 +159,10 @@ class Summarization(Task):
                 _strings([_text(record, field) for record in chunk])
                 for field in ("text", "summary")
             )
-            encoded = {name: _rows(ragged) for name, ragged in self.features.encode(texts).items()}
-            targets = _rows(self.features.encode_summaries(texts, summaries))
+            encoded = {
+                name: row_arrays(ragged) for name, ragged in self.features.encode(texts).items()
+            }
+            targets = row_arrays(self.features.encode_summaries(texts, summaries))
             for place, record in enumerate(chunk):
                 example = {name: rows[place] for name, rows in encoded.items()}
                 reason = self._flaw(record, len(example["ids"]), len(targets[place]) - 1, training)
@@ -428,7 +422,7 @@ class SummarizationServer(Server):
         return self._result(text, found.tokens[:, 0], found.scores[:, 0])
 
     def _result(self, text, tokens, scores) -> dict[str, tf.Tensor]:
-        blank = _blank(text)
+        blank = is_blank(text)
         return {
             "output": tf.where(blank, "", self.features.decode(text, tokens)),
             "score": tf.where(blank, 0.0, scores),
@@ -437,7 +431,7 @@ class SummarizationServer(Server):
     def _details(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         encoded = self._encoded(text)
         found = self.find(encoded)
-        batch, blank = tf.shape(text)[0], _blank(text)[:, None]
+        batch, blank = tf.shape(text)[0], is_blank(text)[:, None]
         flat = tf.reshape(found.tokens, [batch * self.n_best, self.width])
         outputs = self.features.decode(tf.repeat(text, self.n_best), flat)
         # One step more, for the end looks somewhere as well.
@@ -488,9 +482,7 @@ class SummarizationServer(Server):
             count_cut(self.features, texts, counts)
         answers = [{}] * len(texts)
         name = "details" if self.alignments or self.n_best > 1 else "serving_default"
-        # Texts of like length together: less padding.
-        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-        for numbers in pipelines.in_chunks(order, ANSWERED_TOGETHER):
+        for numbers in by_length(texts, ANSWERED_TOGETHER):
             given = self._functions[name](_strings([texts[number] for number in numbers]))
             result = {name: tensor.numpy() for name, tensor in given.items()}
             for row, number in enumerate(numbers):
@@ -548,14 +540,6 @@ def _strings(texts: Sequence[str]) -> tf.Tensor:
 
 def _bytes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8"), np.uint8)
-
-
-def _blank(text: tf.Tensor) -> tf.Tensor:
-    return tf.strings.regex_full_match(text, r"\s*")
-
-
-def _rows(ragged: tf.RaggedTensor) -> list[np.ndarray]:
-    return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
 
 
 TASK = Summarization

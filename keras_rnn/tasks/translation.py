@@ -21,6 +21,7 @@ from keras_rnn.tasks.inputs import count_cut, format_of, has_two_columns
 from keras_rnn.tasks.pairs import PairFeatures
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Server, Task, known_cell
+from keras_rnn.tasks.texts import by_length, is_blank, row_arrays
 
 # A pair whose sides differ more than that in their number of tokens is hardly a translation.
 MOST_RATIO = 9.0
@@ -137,7 +138,7 @@ class Translation(Task):
             for side in ("source", "target"):
                 texts = tf.constant([record[side] for record in chunk], tf.string)
                 whole = self.features.encode(texts, side)
-                sides.append((whole.row_lengths().numpy(), _rows(self.features.cut(whole))))
+                sides.append((whole.row_lengths().numpy(), row_arrays(self.features.cut(whole))))
             (lengths, sources), (target_lengths, targets) = sides
             for place, record in enumerate(chunk):
                 longest = max(lengths[place], target_lengths[place])
@@ -421,7 +422,7 @@ class TranslationServer(Server):
         return parts
 
     def _result(self, text, tokens, scores, looked=None) -> dict[str, tf.Tensor]:
-        blank = _blank(text)
+        blank = is_blank(text)
         return {
             "output": tf.where(blank, "", self._text(text, tokens, looked)),
             "score": tf.where(blank, 0.0, scores),
@@ -446,7 +447,7 @@ class TranslationServer(Server):
         batch = tf.shape(text)[0]
         flat = tf.reshape(found.tokens, [batch * self.n_best, -1])
         outputs = tf.reshape(self.features.target.decode(flat), [batch, self.n_best])
-        blank = _blank(text)[:, None]
+        blank = is_blank(text)[:, None]
         result = self._result(text, *self._parts(found))
         outputs = tf.concat([result["output"][:, None], outputs[:, 1:]], axis=1)
         return {
@@ -466,7 +467,7 @@ class TranslationServer(Server):
         width = tf.reduce_max(tf.pad(found.lengths[:, 0], [[0, 1]])) + 1
         ended = tf.one_hot(found.lengths[:, 0], width, dtype=tf.int32) * pipelines.END
         tokens = tf.pad(found.tokens[:, 0], [[0, 0], [0, 1]])[:, :width] + ended
-        real = ~_blank(text)[:, None]
+        real = ~is_blank(text)[:, None]
         result = {
             "source_tokens": _strings(self.features.source, tf.where(real, ids, 0)),
             "target_tokens": _strings(self.features.target, tf.where(real, tokens, 0)),
@@ -480,7 +481,7 @@ class TranslationServer(Server):
         ids = self.features.read(text)
         tokens = self.features.encode(target, "target").to_tensor(pipelines.PADDING)
         # An empty target is the end alone, not the unknown token that stands for an empty source.
-        tokens *= tf.cast(~_blank(target), tokens.dtype)[:, None]
+        tokens *= tf.cast(~is_blank(target), tokens.dtype)[:, None]
         found = self.follow(ids, tokens)
         return {"score": found.scores[:, 0], **self._aligned(text, ids, found)}
 
@@ -519,9 +520,7 @@ class TranslationServer(Server):
         if counts is not None:
             count_cut(self.features, texts, counts)
         answers = [{}] * len(texts)
-        # Texts of like length together: less padding.
-        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-        for numbers in pipelines.in_chunks(order, ANSWERED_TOGETHER):
+        for numbers in by_length(texts, ANSWERED_TOGETHER):
             result = self._answer([records[number] for number in numbers])
             for row, number in enumerate(numbers):
                 answers[number] = self._object(result, row)
@@ -582,18 +581,10 @@ def _with_target(
     return record.error("no target; search.forced=true scores the target of each pair")
 
 
-def _blank(text: tf.Tensor) -> tf.Tensor:
-    return tf.strings.regex_full_match(text, r"\s*")
-
-
 def _strings(tokenizer: pipelines.Tokenizer, ids: tf.Tensor) -> tf.Tensor:
     """The token of each id; "" for padding."""
     names = tf.constant(["", *tokenizer.tokens_list[1:]])
     return tf.gather(names, ids)
-
-
-def _rows(ragged: tf.RaggedTensor) -> list[np.ndarray]:
-    return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
 
 
 TASK = Translation

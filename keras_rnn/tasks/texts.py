@@ -1,0 +1,31 @@
+"""Texts as tasks hand them about: as arrays, by their lengths, blank or not."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+import pipelines
+
+
+def row_arrays(ragged: tf.RaggedTensor) -> list[np.ndarray]:
+    """The rows of a ragged tensor as arrays.
+
+    >>> [row.tolist() for row in row_arrays(tf.ragged.constant([[1, 2], [], [3]]))]
+    [[1, 2], [], [3]]
+    """
+    return np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1])
+
+
+def is_blank(texts: tf.Tensor) -> tf.Tensor:
+    """Which texts, string [batch], hold nothing but blanks: bool [batch]."""
+    return tf.strings.regex_full_match(texts, r"\s*")
+
+
+def by_length(texts: Sequence[str], size: int) -> Iterator[list[int]]:
+    """The numbers of texts, `size` of like length together: less padding.
+
+    >>> [*by_length(["aaa", "a", "bb"], 2)]
+    [[1, 2], [0]]
+    """
+    return pipelines.in_chunks(sorted(range(len(texts)), key=lambda n: len(texts[n])), size)
