@@ -43,6 +43,7 @@ _HOMES = {
     "dates": ["date_translation"],
     "audio": [
         "LOWEST_HERTZ",
+        "RATES",
         "decode_wav",
         "frames_of",
         "log_mel",

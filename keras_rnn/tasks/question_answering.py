@@ -129,14 +129,7 @@ class QuestionAnswering(Task):
             file.write("\n")
 
     def load(self, directory, calibrated=True):
-        path = os.path.join(directory, ANSWERS_FILE)
-        try:
-            with open(path, encoding="utf-8") as file:
-                facts = json.load(file)
-        except FileNotFoundError:
-            raise pipelines.InputError("no such file; the workdir is not whole", path) from None
-        except ValueError as error:
-            raise pipelines.InputError(f"is not JSON: {error}", path) from None
+        facts = _facts(os.path.join(directory, ANSWERS_FILE))
         vectors = None
         if self.config.vectors:
             vectors = pipelines.load_tokenizer(directory, name="vocabulary.vectors")
@@ -259,6 +252,25 @@ class QuestionAnswering(Task):
                 figure = pictures.draw_attention(answer["pointers"], answer["tokens"], title)
             shown[f"attention/{number}"] = pictures.to_pixels(figure)[None]
         return shown
+
+
+def _facts(path: str) -> dict[str, Any]:
+    """What `save` wrote."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            facts = json.load(file)
+        kinds = {"vectors_dim": int, "question_length": int, "sentence_length": int}
+        kinds |= {"words": {"words": list}, "spans": {"answerable": bool}}[facts["answers"]]
+        for name, kind in kinds.items():
+            if not isinstance(facts[name], kind):
+                raise TypeError(f"{name} is {facts[name]!r}")
+    except FileNotFoundError:
+        raise pipelines.InputError("no such file; the workdir is not whole", path) from None
+    except json.JSONDecodeError as error:
+        raise pipelines.InputError(f"is not JSON: {error}", path) from None
+    except (KeyError, TypeError) as error:
+        raise pipelines.InputError(f"does not describe answers: {error}", path) from None
+    return facts
 
 
 TASK = QuestionAnswering
