@@ -13,6 +13,7 @@ import pipelines
 from keras_rnn import configs, evaluate, export, pictures, train
 from keras_rnn.reports import log
 from keras_rnn.run import Run, open_run
+from keras_rnn.tasks.speech_recognition import FRAME
 
 QUESTIONS = 12
 PICTURES = 3
@@ -55,17 +56,20 @@ def demo(task: str, settings: ml_collections.ConfigDict, workdir: str = "") -> N
 def _ask(shown: configs.Demo, records: Sequence[pipelines.Record], export_folder: str) -> None:
     """Prints the export's answer to each record, the right one behind a wrong one."""
     answer = tf.saved_model.load(export_folder).signatures["serving_default"]
+    read = tf.io.read_file if shown.files else tf.constant
     inputs = {
-        name: tf.constant([record[field] for record in records])
+        name: tf.stack([read(record[field]) for record in records])
         for name, field in shown.inputs.items()
     }
-    given = answer(**inputs)[shown.given].numpy()
+    given = [label.decode("utf-8") for label in answer(**inputs)[shown.given].numpy()]
+    width = max(10, *map(len, given))
     for record, label in zip(records, given, strict=True):
-        label, right = label.decode("utf-8"), record[shown.right]
+        right = record[shown.right]
         right = right if isinstance(right, list) else [right]
         wrong = "" if label in right else f"   ✗ {' or '.join(right)}"
-        text = " ".join(record[shown.shown].split())
-        log(f"  {label:<10}   {pipelines.cut_text(text, 60)}{wrong}")
+        text = record[shown.shown]
+        text = os.path.basename(text) if shown.files else " ".join(text.split())
+        log(f"  {label:<{width}}   {pipelines.cut_text(text, 60)}{wrong}")
 
 
 def _draw(run: Run, records: Sequence[pipelines.Record]) -> None:
@@ -97,9 +101,16 @@ def _copying(answer: dict[str, Any]):
     )
 
 
+def _sound(answer: dict[str, Any]):
+    return pictures.draw_recognition(
+        answer["spectrogram"], answer["alignment"], answer["tokens"], FRAME, answer["transcript"]
+    )
+
+
 # The tasks whose answers are drawn: name of the files, and what draws one.
 DRAWN = {
     "translation": ("alignment", _alignment),
     "question_answering": ("story", _story),
     "summarization": ("copying", _copying),
+    "speech_recognition": ("alignment", _sound),
 }

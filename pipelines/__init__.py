@@ -45,6 +45,7 @@ _HOMES = {
     "dates": ["date_translation"],
     "audio": [
         "LOWEST_HERTZ",
+        "RATES",
         "decode_wav",
         "frames_of",
         "log_mel",

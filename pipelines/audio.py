@@ -16,6 +16,12 @@ FLOOR = 1e-5
 # Where the bands of a spectrogram begin; what lies below is hum.
 LOWEST_HERTZ = 60.0
 
+# Samples a second that a sound may have; a header that says anything else is broken.
+RATES = (1000, 768000)
+
+# The loudest sample, full scale being 1: some write whole numbers as floating point, but no sound is as loud as this.
+LOUDEST = 1e12
+
 
 def read_waveform(file: str | os.PathLike) -> tuple[np.ndarray, int]:
     """Reads a sound file, all channels mixed into one.
@@ -28,7 +34,8 @@ def read_waveform(file: str | os.PathLike) -> tuple[np.ndarray, int]:
         float32[time], full scale from -1 to 1, and its rate in samples a second.
 
     Raises:
-        InputError: no such file, not a sound, or samples that are no numbers.
+        InputError: no such file, not a sound, a rate out of `RATES`, samples that are no numbers
+            or beyond `LOUDEST`.
     """
     import soundfile
 
@@ -38,12 +45,16 @@ def read_waveform(file: str | os.PathLike) -> tuple[np.ndarray, int]:
     if os.path.isdir(name):
         raise InputError("is a folder, not a sound", name)
     try:
+        rate = soundfile.info(name).samplerate
+        if not RATES[0] <= rate <= RATES[1]:
+            limits = f"{RATES[0]:,} to {RATES[1]:,}"
+            raise InputError(f"says that it has {rate:,} samples a second, not {limits}", name)
         samples, rate = soundfile.read(name, dtype="float32", always_2d=True)
     except (RuntimeError, OSError) as error:  # soundfile's own error is a RuntimeError
         reason = getattr(error, "error_string", "") or str(error)
         raise InputError(f"is no sound that can be read: {reason}", name) from None
-    if not np.isfinite(samples).all():
-        raise InputError("holds samples that are no finite numbers", name)
+    if not (np.abs(samples) < LOUDEST).all():
+        raise InputError("holds samples that are no finite numbers, or beyond all measure", name)
     return samples.mean(axis=1, dtype=np.float32), int(rate)
 
 
@@ -62,10 +73,16 @@ def decode_wav(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     Returns:
         float32[time], channels mixed, and the rate, int32.
+
+    Raises:
+        tf.errors.InvalidArgumentError: not such a file, or a rate out of `RATES`.
     """
 
     def decoded():
         samples, rate = tf.audio.decode_wav(contents)
+        possible = (rate >= RATES[0]) & (rate <= RATES[1])
+        with tf.control_dependencies([tf.debugging.Assert(possible, ["samples a second:", rate])]):
+            samples = tf.identity(samples)
         return tf.reduce_mean(samples, axis=1), rate
 
     nothing = (lambda: tf.zeros([0]), lambda: tf.constant(8000))

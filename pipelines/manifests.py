@@ -63,14 +63,25 @@ def read_manifest(
                 on_error=on_error,
                 json_lines=form == "jsonl",
             )
-        yield from _located(records, folder, either=form == "lines")
+        for record in _located(records, folder, either=form == "lines"):
+            if isinstance(record, InputError) and on_error == "raise":
+                raise record
+            yield record
 
 
 def _located(
     records: Iterable[Record | InputError], folder: str, either: bool
 ) -> Iterator[Record | InputError]:
     for record in records:
-        if not isinstance(record, InputError):
+        if isinstance(record, InputError):
+            yield record
+            continue
+        listed = [name for name, value in record.items() if isinstance(value, list)]
+        if listed:
+            record = record.error(f"{listed[0]!r} is a list; a string is needed")
+        elif not record["audio"].strip():
+            record = record.error("no sound is named")
+        else:
             name = os.path.expanduser(record["audio"].strip())
             here = os.path.join(folder, name)
             if either and not os.path.exists(here) and os.path.exists(name):

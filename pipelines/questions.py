@@ -12,8 +12,8 @@ from pipelines import files as _files
 from pipelines.errors import InputError
 from pipelines.readers import MAX_BYTES, Record, cut_records, read_table
 
-# The file begins with an object whose articles are its `data`; a version may stand before them.
-_SQUAD = re.compile(r'\s*\{\s*("version"\s*:\s*("[^"]*"|[\d.]+)\s*,\s*)?"data"\s*:')
+# The file begins with an object whose articles are its `data`; a version or a title may stand before them.
+_SQUAD = re.compile(r'\s*\{\s*("\w+"\s*:\s*("[^"\\]*"|[\w.+-]+)\s*,\s*)*"data"\s*:')
 
 _COLUMNS = {name: name for name in ("context", "question", "answer", "answer_start", "task")}
 
@@ -113,11 +113,11 @@ def _question(record: Record, answers: bool) -> Record:
         raise record.error(
             'the answer is empty; "answer": [] says that the context holds no answer'
         )
-    starts = _listed(record.get("answer_start", []))
-    try:
-        fields["starts"] = [int(start) for start in starts]
-    except ValueError:
-        raise record.error(f"answer_start is {starts[0]!r}; a whole number is needed") from None
+    for start in _listed(record.get("answer_start", [])):
+        try:
+            fields["starts"].append(int(start))
+        except (ValueError, TypeError, OverflowError):
+            raise record.error(f"answer_start is {start!r}; a whole number is needed") from None
     if fields["starts"] and len(fields["starts"]) != len(fields["answers"]) and answers:
         raise record.error(
             f"{len(fields['starts'])} answer_start for {len(fields['answers'])} answers"
@@ -141,52 +141,76 @@ def _squad_records(file: str, answers: bool) -> Iterator[Record | InputError]:
         raise InputError(f"invalid UTF-8 at byte {error.start + 1}", file) from None
     except json.JSONDecodeError as error:
         raise InputError(f"is not JSON: {error.msg}", file, error.lineno) from None
-    number = 0
-    for article in _items(data, "data", file):
-        for paragraph in _items(_field(article, "paragraphs", list, file), "paragraphs", file):
-            context = _field(paragraph, "context", str, file)
-            for question in _items(_field(paragraph, "qas", list, file), "qas", file):
-                number += 1
-                try:
-                    yield _squad_record(context, question, answers, file, number)
-                except InputError as error:
-                    yield error
-    if not number:
+    except RecursionError:
+        raise InputError("is not JSON: nested too deep", file) from None
+    number, whole = 0, True
+    for place, paragraph in _paragraphs(data, file):
+        try:
+            context = _field(paragraph, "context", str, place)
+            questions = _items(paragraph, "qas", place)
+        except InputError as error:
+            yield InputError(error.message, file, number + 1)
+            whole = False
+            continue
+        for question in questions:
+            number += 1
+            try:
+                fields, row = _squad_question(context, question, answers)
+                yield Record(fields, file, number, row)
+            except InputError as error:
+                yield InputError(error.message, file, number)
+    if not number and whole:
         raise InputError("holds no question", file)
 
 
-def _squad_record(
-    context: str, question: Mapping[str, Any], answers: bool, file: str, number: int
-) -> Record:
-    fields: dict[str, Any] = {
-        "context": context,
-        "question": _field(question, "question", str, file, number),
-    }
+def _paragraphs(data: Any, file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The paragraphs of SQuAD's articles, each with the place where it stands."""
+    try:
+        for article, content in enumerate(_items({"data": data}, "data")):
+            for paragraph, inner in enumerate(_items(content, "paragraphs", f"data[{article}]")):
+                yield f"data[{article}].paragraphs[{paragraph}]", inner
+    except InputError as error:
+        raise InputError(error.message, file) from None
+
+
+def _squad_question(
+    context: str, question: Mapping[str, Any], answers: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a record, and its row."""
+    place = f"question {question['id']!r}" if "id" in question else "question"
+    fields: dict[str, Any] = {"context": context}
+    fields["question"] = _field(question, "question", str, place)
     row = {key: question[key] for key in ("id", "question") if key in question}
     impossible = question.get("is_impossible")
     if impossible is not None:
         fields["task"] = "no_answer" if impossible else "has_answer"
     if not answers and "answers" not in question:
-        return Record(fields, file, number, row)
-    given = [] if impossible else _field(question, "answers", list, file, number)
-    fields["answer"] = [_field(answer, "text", str, file, number) for answer in given]
+        return fields, row
+    given = [] if impossible else _items(question, "answers", place)
+    fields["answer"] = [_field(answer, "text", str, place) for answer in given]
     starts = [answer.get("answer_start") for answer in given]
     if None not in starts:
         fields["answer_start"] = starts
-    return Record(fields, file, number, row)
+    return fields, row
 
 
-def _items(value: Any, name: str, file: str) -> list[Mapping[str, Any]]:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise InputError(f"{name!r} must be a list of objects", file)
-    return value
+def _items(value: Mapping[str, Any], name: str, place: str = "") -> list[Mapping[str, Any]]:
+    items = _field(value, name, list, place)
+    where = f"{place}: " if place else ""
+    if not all(isinstance(item, dict) for item in items):
+        raise InputError(f"{where}{name!r} must be a list of objects")
+    return items
 
 
-def _field(
-    value: Mapping[str, Any], name: str, kind: type, file: str, number: int | None = None
-) -> Any:
-    if not isinstance(value.get(name), kind):
+def _field(value: Mapping[str, Any], name: str, kind: type, place: str) -> Any:
+    found = value.get(name)
+    where = f"{place}: " if place else ""
+    if not isinstance(found, kind):
         word = "a string" if kind is str else "a list"
-        where = f"question {value['id']!r}: " if "id" in value else ""
-        raise InputError(f"{where}{name!r} is missing or not {word}", file, number)
-    return value[name]
+        raise InputError(f"{where}{name!r} is missing or not {word}")
+    if kind is str:
+        try:
+            found.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InputError(f"{where}{name!r} holds half a surrogate pair, no text") from None
+    return found

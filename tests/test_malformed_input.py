@@ -1,29 +1,37 @@
 """Malformed input of every kind to every command: one line that says what and where, status 1, nothing half-written."""
 
 import gzip
+import io
 import json
 import re
 import shutil
 
 import pytest
+import soundfile
 
 from keras_rnn import app
-from tests import small_data
+from tests import small_data, small_questions
 
 TABLE = b"text\tlabel\n" + b"fine\tgood\npoor\tbad\n" * 10
 TAGGED = b"Ada\tB-PER\nsings\tO\n\n" * 10
 PAIRS = b"eins\tone\nzwei\ttwo\n" * 10
 CONLLU = "".join(f"{n}\tw{n}\t_\tX\t_\t_\t0\t_\t_\t_\n" for n in (1, 2)).encode() + b"\n"
+STORIES = small_questions.words(20)
+SILENCE = [0.0] * 800
+SPANS = small_questions.spans(20, unanswered=0.3)
 SMALL = {"tokenizer": "words", "units": 4, "jit_compile": "false", "epochs": 1}
+
+NOT_THERE = {("question_answering", "tokenizer")}
 
 
 def train(task, *files, **settings):
     """A training command on files of the case's folder; `data__text` is the key `data.text`."""
     names = dict(zip(("train_data", "dev_data"), files, strict=False))
     flags = [f"--{flag}={name}" for flag, name in names.items()]
+    small = {name: value for name, value in SMALL.items() if (task, name) not in NOT_THERE}
     keys = [
         f"--config.{name.replace('__', '.')}={value}"
-        for name, value in {**SMALL, **settings}.items()
+        for name, value in {**small, **settings}.items()
     ]
     return ["train", f"--task={task}", "--workdir=new", *flags, *keys]
 
@@ -41,7 +49,49 @@ def summaries(file, content, message):
     return command, {file: content}, message
 
 
-# Name: (command, files, message). {workdir} in a command is a copy of a trained run, of which files are named too.
+def lines(*rows):
+    """JSON lines of objects, and of what is none."""
+    return "".join(
+        (row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows
+    ).encode()
+
+
+def asked(message, *without, **fields):
+    """Good stories and behind them one with other fields, or without some."""
+    row = {name: value for name, value in {**STORIES[0], **fields}.items() if name not in without}
+    return on("a.jsonl", lines(*STORIES, row), rf"a\.jsonl:21: {message}", "question_answering")
+
+
+def squad(message, change):
+    """SQuAD's JSON in which the fourth paragraph is another one."""
+    data = small_questions.squad(SPANS)
+    data = change(data, data["data"][0]["paragraphs"][3]) or data
+    return on("a.json", json.dumps(data).encode(), message, "question_answering")
+
+
+def wav(samples=SILENCE, subtype="PCM_16"):
+    file = io.BytesIO()
+    soundfile.write(file, samples, 8000, subtype=subtype, format="WAV")
+    return file.getvalue()
+
+
+def heard(message, sound=None, command="train", **row):
+    """Good sounds and behind them the row of another, which lies in `bad.wav`; None: there is none."""
+    rows = [{"audio": "good.wav", "text": "one two"}] * 12
+    row = {"audio": "bad.wav", "text": "one", **row}
+    row = {name: value for name, value in row.items() if value is not ...}
+    files = {"good.wav": wav(), "m.jsonl": lines(*rows, row)}
+    if sound is not None:
+        files["bad.wav"] = sound
+    if command == "evaluate":
+        command = ["evaluate", "--workdir={sounds}", "--data=m.jsonl"]
+    else:
+        command = train("speech_recognition", "m.jsonl")
+    return command, files, rf"m\.jsonl:13: {message}"
+
+
+# Name: (command, files, message). {workdir}, {questions} and {sounds} in a command are copies of trained runs;
+# files of the first are named, too.
 CASES = {
     # The command line
     "no task": (["train", "--workdir=new"], {}, r"--task is missing"),
@@ -210,6 +260,196 @@ CASES = {
     "empty sides alone": on(
         "a.tsv", b"source\ttarget\neins\t\n", r"too few examples", "translation"
     ),
+    # Questions
+    "a question in lines of text": on(
+        "a.txt", b"one\ntwo\n", r"a\.txt:1: no column 'context'", "question_answering"
+    ),
+    "a question that is no JSON": on(
+        "a.jsonl", lines(*STORIES, "{"), r"a\.jsonl:21: not a JSON object", "question_answering"
+    ),
+    "no context": asked(r"no column 'context'", "context"),
+    "no question": asked(r"no column 'question'", "question"),
+    "no answer": asked(r"no column 'answer'", "answer"),
+    "an empty context": asked(r"the context is empty", context=" "),
+    "an empty question": asked(r"the question is empty", question=""),
+    "an empty answer": asked(r"the answer is empty", answer=""),
+    "an empty answer of two": asked(r"the answer is empty", answer=["glad", " "]),
+    "an object for an answer": asked(r"'answer' is an object", answer={"text": "glad"}),
+    "a start that is a word": asked(r"answer_start is 'first'", answer_start="first"),
+    "starts without answers": asked(r"2 answer_start for 1 answers", answer_start=[0, 3]),
+    "no answer among words": on(
+        "a.jsonl",
+        lines(*STORIES, {**STORIES[0], "answer": []}),
+        r"a\.jsonl: 1 of \d+ questions have no answer.*spans",
+        "question_answering",
+        answers="words",
+    ),
+    "the same answer to everything": on(
+        "a.jsonl",
+        lines(*[{**row, "answer": "glad"} for row in STORIES]),
+        r"a\.jsonl: every answer is 'glad'",
+        "question_answering",
+    ),
+    "answers that stand nowhere": on(
+        "a.jsonl",
+        lines(*[{**row, "answer": "moon"} for row in STORIES]),
+        r"a\.jsonl: no answer stands in its context",
+        "question_answering",
+        answers="spans",
+    ),
+    "a SQuAD file cut off": on(
+        "a.json",
+        json.dumps(small_questions.squad(SPANS)).encode()[:-30],
+        r"a\.json:1: is not JSON",
+        "question_answering",
+    ),
+    "a SQuAD file nested too deep": on(
+        "a.json", b'{"data": ' + b"[" * 100000, r"a\.json: .*too deep", "question_answering"
+    ),
+    "SQuAD without data": squad(
+        r"a\.json:1: no column 'context'", lambda data, part: {"version": "v2.0"}
+    ),
+    "data that is no list": squad(
+        r"a\.json: 'data' is missing or not a list", lambda data, part: {"data": "none"}
+    ),
+    "data of strings": squad(
+        r"a\.json: 'data' must be a list of objects", lambda data, part: {"data": ["none"]}
+    ),
+    "SQuAD without a question": squad(
+        r"a\.json: holds no question", lambda data, part: {"data": []}
+    ),
+    "an article without paragraphs": squad(
+        r"a\.json: data\[0\]: 'paragraphs' is missing", lambda data, part: {"data": [{}]}
+    ),
+    "a paragraph without a context": squad(
+        r"a\.json:4: data\[0\]\.paragraphs\[3\]: 'context' is missing",
+        lambda data, part: part.pop("context") and None,
+    ),
+    "a paragraph without questions": squad(
+        r"a\.json:4: data\[0\]\.paragraphs\[3\]: 'qas' is missing",
+        lambda data, part: part.update(qas=None),
+    ),
+    "a paragraph with an empty context": squad(
+        r"a\.json:4: the context is empty", lambda data, part: part.update(context="")
+    ),
+    "SQuAD without answers": squad(
+        r"a\.json:4: question 'q3': 'answers' is missing",
+        lambda data, part: part["qas"][0].pop("answers") and None,
+    ),
+    "answers that are strings": squad(
+        r"a\.json:4: question 'q3': 'answers' must be a list of objects",
+        lambda data, part: part["qas"][0].update(answers=["attic"], is_impossible=False),
+    ),
+    "an answer without text": squad(
+        r"a\.json:4: question 'q3': 'text' is missing",
+        lambda data, part: part["qas"][0].update(answers=[{}], is_impossible=False),
+    ),
+    "a start that is an object": squad(
+        r"a\.json:4: answer_start is {}; a whole number",
+        lambda data, part: part["qas"][0].update(
+            answers=[{"text": "attic", "answer_start": {}}], is_impossible=False
+        ),
+    ),
+    "questions to measure on that lack an answer": (
+        ["evaluate", "--workdir={questions}", "--data=a.jsonl"],
+        {"a.jsonl": lines({"context": "a", "question": "b"})},
+        r"a\.jsonl:1: no column 'answer'",
+    ),
+    "questions without their texts": (
+        ["predict", "--workdir={questions}", "--input=a.txt", "--output=o"],
+        {"a.txt": b"How is Ada?\n"},
+        r"a\.txt: a question needs its text",
+    ),
+    "answers that are none": (
+        ["evaluate", "--workdir={questions}"],
+        {"q/vocabulary.answers.json": b"[]"},
+        r"vocabulary\.answers\.json: 'answers' is missing or no str",
+    ),
+    "answers of no kind": (
+        ["predict", "--workdir={questions}"],
+        {
+            "q/vocabulary.answers.json": b'{"answers": "songs", "vectors_dim": 0, "question_length": 9, '
+            b'"sentence_length": 9}'
+        },
+        r"vocabulary\.answers\.json: 'answers' is 'songs', neither 'words' nor 'spans'",
+    ),
+    "a length that is a word": (
+        ["export", "--workdir={questions}", "--output=d"],
+        {
+            "q/vocabulary.answers.json": b'{"answers": "words", "vectors_dim": 0, "question_length": "x", '
+            b'"sentence_length": 9, "words": ["a", "b"]}'
+        },
+        r"vocabulary\.answers\.json: 'question_length' is missing or no int",
+    ),
+    "no answers": (
+        ["evaluate", "--workdir={questions}"],
+        {"q/vocabulary.answers.json": None},
+        r"vocabulary\.answers\.json: no such file",
+    ),
+    # Sounds
+    "a sound that is not there": heard(r"bad\.wav: no such file"),
+    "a sound that is a folder": heard(r"\.: is a folder, not a sound", audio="."),
+    "a sound without a name": heard(r"no sound is named", audio=" "),
+    "a list of sounds": heard(r"'audio' is a list", audio=["good.wav"]),
+    "a list of texts": heard(r"'text' is a list", text=["one", "two"]),
+    "a row without a sound": heard(r"no column 'audio'", audio=...),
+    "a row without a text": heard(r"no column 'text'", text=...),
+    "a row that is no JSON": (
+        train("speech_recognition", "m.jsonl"),
+        {"m.jsonl": lines("good.wav")},
+        r"m\.jsonl:1: not a JSON object",
+    ),
+    "a text named .wav": heard(r"bad\.wav: is no sound", b"I am no sound.\n"),
+    "no byte of a sound": heard(r"bad\.wav: is no sound", b""),
+    "half a WAV header": heard(r"bad\.wav: is no sound", wav()[:30]),
+    "a broken WAV header": heard(r"bad\.wav: is no sound", wav()[:12] + b"fmt broken"),
+    "a sound without channels": heard(r"bad\.wav: is no sound", wav()[:22] + b"\0\0" + wav()[24:]),
+    "a sound of impossible rate": heard(
+        r"bad\.wav: says that it has 2,147,483,647 samples a second",
+        wav()[:24] + b"\xff\xff\xff\x7f" + wav()[28:],
+    ),
+    "samples that are no numbers": heard(
+        r"bad\.wav: .*no finite numbers", wav([float("nan")] * 800, subtype="FLOAT")
+    ),
+    "samples beyond all measure": heard(
+        r"bad\.wav: .*beyond all measure", wav([1e30] * 800, subtype="FLOAT")
+    ),
+    "a broken sound to measure on": heard(r"bad\.wav: is no sound", b"RIFF", command="evaluate"),
+    "sounds of no length alone": (
+        train("speech_recognition", "m.jsonl"),
+        {"m.jsonl": lines(*[{"audio": "a.wav", "text": "one"}] * 9), "a.wav": wav([])},
+        r"m\.jsonl: no example is left: \d without sound, left out",
+    ),
+    "texts that are empty": (
+        train("speech_recognition", "m.jsonl"),
+        {"m.jsonl": lines(*[{"audio": "a.wav", "text": " "}] * 9), "a.wav": wav()},
+        r"the texts are empty",
+    ),
+    "a sound for a manifest": (
+        train("speech_recognition", "a.wav"),
+        {"a.wav": wav()},
+        r"a\.wav:1: .*not a text file",
+    ),
+    "a rate below all hearing": (
+        train("speech_recognition", sample_rate=100),
+        {},
+        r"sample_rate=100: it must be 0, or from 1000",
+    ),
+    "sounds described as none": (
+        ["evaluate", "--workdir={sounds}"],
+        {"s/sound.json": b'{"rate": 0, "mean": null, "deviation": null}'},
+        r"sound\.json: does not describe sounds: 0 samples a second",
+    ),
+    "a mean of other bands": (
+        ["evaluate", "--workdir={sounds}"],
+        {"s/sound.json": b'{"rate": 8000, "mean": [1], "deviation": [1]}'},
+        r"sound\.json: does not describe sounds: .*4 bands",
+    ),
+    "nothing about sounds": (
+        ["predict", "--workdir={sounds}"],
+        {"s/sound.json": None},
+        r"sound\.json: no such file",
+    ),
     # A run that is there
     "another task's run": (
         ["train", "--task=tagging", "--workdir={workdir}"],
@@ -271,7 +511,7 @@ CASES = {
     "labels that are none": (
         ["evaluate", "--workdir={workdir}"],
         {"w/vocabulary.labels.json": b"[]"},
-        r"w: its vocabulary or its labels are damaged",
+        r"vocabulary\.labels\.json: 'labels' is missing or no list",
     ),
     "a label too many": (
         ["evaluate", "--workdir={workdir}", "--data=a.tsv"],
@@ -371,19 +611,48 @@ def trained(tmp_path_factory):
     return small_data.train_small(tmp_path_factory.mktemp("run"), epochs=1)
 
 
+@pytest.fixture(scope="module")
+def runs(trained, tmp_path_factory):
+    """What trains a run, or gives the one that there is, by the name that cases have for it."""
+    made = {"workdir": trained}
+
+    def run(name):
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            made[name] = folder / "w"
+            TRAININGS[name](folder)
+        return made[name]
+
+    return run
+
+
+def train_on_stories(folder):
+    data = small_questions.write(folder / "train.jsonl", STORIES)
+    assert small_questions.train(folder, f"--train_data={data}", epochs=1, pictures=0) == 0
+
+
+def train_on_sounds(folder):
+    sound, manifest = folder / "a.wav", folder / "m.jsonl"
+    sound.write_bytes(wav())
+    manifest.write_bytes(lines(*[{"audio": "a.wav", "text": "one two"}] * 12))
+    command = train("speech_recognition", manifest, mels=4, layers=2, pictures=0)
+    assert app.main([*command, f"--workdir={folder / 'w'}"]) == 0
+
+
+TRAININGS = {"questions": train_on_stories, "sounds": train_on_sounds}
+COPIES = {"workdir": "w", "questions": "q", "sounds": "s"}
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_one_line_and_nothing_half_written(case, trained, tmp_path, capsys, monkeypatch):
+def test_one_line_and_nothing_half_written(case, trained, runs, tmp_path, capsys, monkeypatch):
     command, files, message = CASES[case]
     monkeypatch.chdir(tmp_path)
-    places = {
-        "workdir": "w",
-        "train": trained.parent / "train.tsv",
-        "dev": trained.parent / "dev.tsv",
-    }
-    if any("{workdir}" in part for part in command):
-        shutil.copytree(trained, "w")
-        best = json.loads((trained / "checkpoints" / "index.json").read_text())["best"]
-        places["best"] = f"w/checkpoints/{best}/model.weights.h5"
+    places = {"train": trained.parent / "train.tsv", "dev": trained.parent / "dev.tsv", **COPIES}
+    for name, copy in COPIES.items():
+        if any(f"{{{name}}}" in part for part in command):
+            shutil.copytree(runs(name), copy)
+    best = json.loads((trained / "checkpoints" / "index.json").read_text())["best"]
+    places["best"] = f"w/checkpoints/{best}/model.weights.h5"
     for name, content in files.items():
         path = tmp_path / name.format(**places)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -408,4 +677,4 @@ def snapshot(folder):
 
 
 def test_there_are_many():
-    assert len(CASES) >= 60
+    assert len(CASES) >= 120

@@ -17,6 +17,7 @@ class Demo:
         shown: the field that is printed beside the answer.
         right: the field with the right answer, or a list of all that are right.
         given: the export's output that holds the answer.
+        files: whether the fields of `inputs` name files, whose bytes the export is given.
     """
 
     about: str
@@ -25,6 +26,7 @@ class Demo:
     shown: str
     right: str
     given: str
+    files: bool = False
 
 
 DEMOS = {
@@ -106,5 +108,28 @@ DEMOS = {
         shown="text",
         right="summary",
         given="output",
+    ),
+    "speech_recognition": Demo(
+        about="Which number was dialled? Touch tones in noise, as ITU-T Q.23 has them.",
+        settings={
+            "head": "attention",
+            "units": 32,
+            "embedding_dim": 16,
+            "attention_units": 32,
+            "epochs": 12,
+            "learning_rate": 1e-2,
+            "average": 0.9,
+            "dropout": 0.1,
+            "label_smoothing": 0.0,
+            "speed": 0.0,
+            "vocal_tract": 0.0,
+            "noise": False,
+            "max_shapes": 2,
+        },
+        inputs={"audio": "audio"},
+        shown="audio",
+        right="text",
+        given="transcript",
+        files=True,
     ),
 }

@@ -145,11 +145,13 @@ class Classification(Task):
 
     def load(self, directory, calibrated=True):
         self.features = TextFeatures.load(self.config, directory)
-        facts = read_facts(directory, LABELS_FILE)
+        kinds = {"labels": list, "counts": list, "examples": int, "vector_dim": int}
+        facts = read_facts(directory, LABELS_FILE, kinds)
         self.labels, self.label_counts = facts["labels"], facts["counts"]
         self.examples, self.vectors_dim = facts["examples"], facts["vector_dim"]
         if calibrated and os.path.exists(os.path.join(directory, CALIBRATION_FILE)):
-            self.temperature = read_facts(directory, CALIBRATION_FILE)["temperature"]
+            facts = read_facts(directory, CALIBRATION_FILE, {"temperature": (float, int)})
+            self.temperature = facts["temperature"]
 
     @property
     def vocabularies(self):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import pipelines
@@ -14,17 +15,28 @@ def write_facts(directory: str, name: str, facts: dict[str, Any]) -> None:
         file.write("\n")
 
 
-def read_facts(directory: str, name: str) -> dict[str, Any]:
+def read_facts(
+    directory: str, name: str, kinds: Mapping[str, type | tuple[type, ...]]
+) -> dict[str, Any]:
     """Reads what `write_facts` wrote.
 
+    Arguments:
+        kinds: the type, or the types, that each of these facts must have.
+
     Raises:
-        InputError: there is no such file, or it is no JSON.
+        InputError: there is no such file, it is no JSON, or a fact is missing or of another type.
     """
     path = os.path.join(directory, name)
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            facts = json.load(file)
     except FileNotFoundError:
         raise pipelines.InputError("no such file; the workdir is not whole", path) from None
     except ValueError as error:
         raise pipelines.InputError(f"is not JSON: {error}", path) from None
+    for fact, kind in kinds.items():
+        if not isinstance(facts, dict) or not isinstance(facts.get(fact), kind):
+            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            message = f"{fact!r} is missing or no {names}; the workdir is damaged"
+            raise pipelines.InputError(message, path)
+    return facts

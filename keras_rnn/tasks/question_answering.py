@@ -128,7 +128,18 @@ class QuestionAnswering(Task):
         write_facts(directory, ANSWERS_FILE, facts)
 
     def load(self, directory, calibrated=True):
-        facts = read_facts(directory, ANSWERS_FILE)
+        common = {
+            "answers": str,
+            "vectors_dim": int,
+            "question_length": int,
+            "sentence_length": int,
+        }
+        facts = read_facts(directory, ANSWERS_FILE, common)
+        if facts["answers"] not in ("words", "spans"):
+            message = f"'answers' is {facts['answers']!r}, neither 'words' nor 'spans'"
+            raise pipelines.InputError(message, os.path.join(directory, ANSWERS_FILE))
+        of_kind = {"words": list} if facts["answers"] == "words" else {"answerable": bool}
+        facts = read_facts(directory, ANSWERS_FILE, of_kind)
         vectors = None
         if self.config.vectors:
             vectors = pipelines.load_tokenizer(directory, name="vocabulary.vectors")

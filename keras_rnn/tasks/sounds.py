@@ -68,8 +68,13 @@ class SoundFeatures(tf.Module):
         try:
             with open(path, encoding="utf-8") as file:
                 sound = json.load(file)
-            facts = sound["rate"], config.mels, config.max_seconds, sound["mean"]
-            return cls(pipelines.load_tokenizer(directory), *facts, sound["deviation"])
+            rate, moments = sound["rate"], (sound["mean"], sound["deviation"])
+            if not pipelines.RATES[0] <= rate <= pipelines.RATES[1]:
+                raise TypeError(f"{rate} samples a second")
+            if any(part is not None and len(part) != config.mels for part in moments):
+                raise TypeError(f"mean and deviation are not of {config.mels} bands")
+            facts = rate, config.mels, config.max_seconds
+            return cls(pipelines.load_tokenizer(directory), *facts, *moments)
         except FileNotFoundError:
             raise pipelines.InputError("no such file; the workdir is not whole", path) from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:

@@ -45,9 +45,11 @@ class SpanAnswers(Reading):
         span = NO_ANSWER, NO_ANSWER
         if record["answers"]:
             span = _span_of_tokens(record, *offsets)
-            if training and span[0] == NOT_FOUND:
-                counts["whose answer does not stand in the context that is read, left out"] += 1
-                return None
+            if span[0] == NOT_FOUND:
+                reason = "whose answer does not stand in the context that is read"
+                counts[f"{reason}, left out" if training else reason] += 1
+                if training:
+                    return None
         elif self.answerable and not training:
             counts["without an answer, which training never saw"] += 1
             span = NOT_FOUND, NOT_FOUND

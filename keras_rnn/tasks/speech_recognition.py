@@ -18,6 +18,9 @@ from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.sounds import SoundFeatures, read_sound
 from keras_rnn.tasks.task import Server, Task, known_cell
 
+# Files that `predict` hears instead of reading them as a manifest.
+SOUNDS = (".wav", ".flac", ".ogg")
+
 # Sounds that one call of the model answers.
 ANSWERED_TOGETHER = 16
 
@@ -44,6 +47,11 @@ class SpeechRecognition(Task):
         if config.halvings > config.layers:
             raise pipelines.InputError(
                 f"--config.halvings={config.halvings}: it must be at most layers, {config.layers}"
+            )
+        slowest, fastest = pipelines.RATES
+        if config.sample_rate and not slowest <= config.sample_rate <= fastest:
+            raise pipelines.InputError(
+                f"--config.sample_rate={config.sample_rate}: it must be 0, or from {slowest} to {fastest}"
             )
         self.attends = config.head == "attention"
         self.features: SoundFeatures | None = None
@@ -278,8 +286,7 @@ class SpeechRecognition(Task):
     # Answers
 
     def read_input(self, file, counts=None):
-        form = format_of(file, self.input_column, self.config.data.delimiter)
-        for record in self.read(file, counts, False, "yield", form):
+        for record in self._named(file, counts):
             if not isinstance(record, pipelines.InputError):
                 try:
                     # Opened here, so that a sound which cannot be read is an error in its row.
@@ -287,6 +294,14 @@ class SpeechRecognition(Task):
                 except pipelines.InputError as error:
                     record = error
             yield record
+
+    def _named(self, file, counts):
+        """The rows of a manifest, or the sounds themselves."""
+        files = pipelines.expand(file)
+        if all(os.path.splitext(name)[1].lower() in SOUNDS for name in files):
+            return (pipelines.Record({"audio": name}, name) for name in files)
+        form = format_of(file, self.input_column, self.config.data.delimiter)
+        return self.read(file, counts, False, "yield", form)
 
     def server(self, model):
         return SpeechServer(self.config, self.features, model)

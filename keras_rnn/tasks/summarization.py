@@ -133,7 +133,8 @@ class Summarization(Task):
         write_facts(directory, FACTS_FILE, facts)
 
     def load(self, directory, calibrated=True):
-        facts = read_facts(directory, FACTS_FILE)
+        kinds = {"lead": int, "longest": int, "vectors_dim": int, "spellings": list}
+        facts = read_facts(directory, FACTS_FILE, kinds)
         self.lead, self.longest = facts["lead"], facts["longest"]
         self.vectors_dim = facts["vectors_dim"]
         tokenizer, vectors = pipelines.load_tokenizer(directory), None

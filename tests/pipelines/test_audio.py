@@ -50,6 +50,18 @@ def test_what_is_no_sound_says_so(tmp_path):
     assert len(pipelines.read_waveform(tmp_path / "short.wav")[0]) == 0
 
 
+def test_a_rate_that_cannot_be_is_refused_before_anything_is_resampled(tmp_path):
+    soundfile.write(tmp_path / "a.wav", sine(440, 8000), 8000)
+    good = (tmp_path / "a.wav").read_bytes()
+    for rate in (1, 2**31 - 1):
+        rates = rate.to_bytes(4, "little") + (2 * rate).to_bytes(4, "little")
+        (tmp_path / "b.wav").write_bytes(good[:24] + rates + good[32:])
+        with pytest.raises(pipelines.InputError, match=f"{rate:,} samples a second"):
+            pipelines.read_waveform(tmp_path / "b.wav")
+        with pytest.raises(tf.errors.InvalidArgumentError, match="samples a second"):
+            tf.function(pipelines.decode_wav)(tf.constant((tmp_path / "b.wav").read_bytes()))
+
+
 def test_bytes_in_graph_are_those_of_the_file(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.stack([sine(440, 22050), sine(99, 22050)], 1), 22050)
     contents = tf.constant((tmp_path / "a.wav").read_bytes())

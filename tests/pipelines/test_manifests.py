@@ -30,3 +30,18 @@ def test_bad_rows(tmp_path):
         list(pipelines.read_manifest(manifest))
     good, bad = pipelines.read_manifest(manifest, texts=False, on_error="yield")
     assert "text" not in good and bad.line == 2 and "audio" in bad.message
+
+
+def test_lists_and_nameless_sounds_are_bad_rows(tmp_path):
+    manifest = tmp_path / "a.jsonl"
+    manifest.write_text(
+        '{"audio": ["1.wav"], "text": "one"}\n{"audio": " ", "text": "two"}\n{"audio": "3.wav", "text": []}\n'
+    )
+    errors = list(pipelines.read_manifest(manifest, on_error="yield"))
+    assert [(error.line, error.message) for error in errors] == [
+        (1, "'audio' is a list; a string is needed"),
+        (2, "no sound is named"),
+        (3, "'text' is a list; a string is needed"),
+    ]
+    with pytest.raises(pipelines.InputError, match="a.jsonl:1: 'audio' is a list"):
+        list(pipelines.read_manifest(manifest))

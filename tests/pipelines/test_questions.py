@@ -148,7 +148,7 @@ BAD = {
     "SQuAD without paragraphs": (
         "q.json",
         '{"data": [{"title": "x"}]}',
-        "q.json: 'paragraphs' is missing or not a list",
+        "q.json: data[0]: 'paragraphs' is missing or not a list",
     ),
     "SQuAD without a question": ("q.json", '{"data": []}', "q.json: holds no question"),
     "SQuAD without answers": (
@@ -174,6 +174,28 @@ def test_bad_questions_keep_their_place_and_answers_may_be_missing(tmp_path):
     first, second, third = read_questions(path, answers=False, on_error="yield")
     assert isinstance(second, InputError) and second.line == 2
     assert first["answers"] == ["a"] and third["answers"] == []
+
+
+def test_a_bad_paragraph_is_one_error_and_the_others_are_read(tmp_path):
+    content = json.loads(json.dumps(SQUAD))
+    paragraphs = content["data"][0]["paragraphs"]
+    content["data"][0]["paragraphs"] = [{"qas": []}, *paragraphs, {"context": "a", "qas": ["b"]}]
+    # A title stands before the articles.
+    path = write(tmp_path, "q.json", {"title": "x", "size": 1.5, "data": content["data"]})
+    first, second, third, fourth = read_questions(path, on_error="yield")
+    assert first.message == "data[0].paragraphs[0]: 'context' is missing or not a string"
+    assert (second.row["id"], third.row["id"]) == ("a1", "a2")
+    assert (fourth.line, fourth.message) == (
+        3,
+        "data[0].paragraphs[2]: 'qas' must be a list of objects",
+    )
+    paragraphs[0]["context"] = "half \ud800"
+    with pytest.raises(InputError, match="q.json:1: .*half a surrogate pair"):
+        list(
+            read_questions(
+                write(tmp_path, "q.json", json.dumps({"data": [{"paragraphs": paragraphs}]}))
+            )
+        )
 
 
 def test_long_contexts_are_cut_and_counted(tmp_path):

@@ -126,9 +126,15 @@ def test_sounds_of_another_rate_and_width_are_heard_alike(workdir, data, tmp_pat
     fast = pipelines.resample(waveform, rate, 44100).numpy()
     stereo = np.stack([0.2 * fast, 0.2 * fast], 1)
     soundfile.write(tmp_path / "fast.wav", stereo, 44100, subtype="PCM_24")
+    soundfile.write(tmp_path / "float.wav", 0.5 * waveform, rate, subtype="FLOAT")
     shutil.copy(record["audio"], tmp_path / "slow.wav")
     (tmp_path / "list.txt").write_text("fast.wav\nslow.wav\n")
     fast, slow = map(json.loads, predict(capsys, workdir, tmp_path / "list.txt"))
+    # The sounds themselves, without a list of their names.
+    rows = map(json.loads, predict(capsys, workdir, tmp_path / "*.wav"))
+    for row, like in zip(rows, (fast, slow, slow), strict=True):
+        assert row["transcript"] == like["transcript"]
+        assert row["score"] == pytest.approx(like["score"], abs=1e-3)
     assert fast["transcript"] == slow["transcript"] != ""
     assert fast["score"] == pytest.approx(slow["score"], abs=0.1)
 
