@@ -16,13 +16,16 @@ LONGEST_LEAD = 200
 _WORD = re.compile(r"[^\W_]+")
 
 
-class _Words:
+def _words(text: str) -> list[str]:
     """Lower-case runs of letters and digits of any script; of ASCII text the very words of rouge-score's own tokenizer
     without its stemmer, which knows English alone.
     """
+    return _WORD.findall(text.lower())
 
-    def tokenize(self, text: str) -> list[str]:
-        return _WORD.findall(text.lower())
+
+def _spelled(text: str) -> str:
+    """The words in hexadecimal digits: rouge-score takes only ASCII letters and digits for parts of a word."""
+    return " ".join(word.encode("utf-8").hex() for word in _words(text))
 
 
 def lead(text: str, words: int) -> str:
@@ -107,7 +110,8 @@ def summary_scores(
 def _scorer(kinds: Sequence[str]) -> Callable[[str, str], dict[str, Any]]:
     from rouge_score import rouge_scorer
 
-    return rouge_scorer.RougeScorer(kinds, tokenizer=_Words()).score
+    scorer = rouge_scorer.RougeScorer(kinds)
+    return lambda reference, answer: scorer.score(_spelled(reference), _spelled(answer))
 
 
 def _rouge(answers: Sequence[str], references: Sequence[str], prefix: str) -> dict[str, Any]:
@@ -148,9 +152,9 @@ def _novel(summaries: Sequence[str], texts: Sequence[str], n: int) -> float:
 
 
 def _runs(text: str, n: int) -> collections.Counter[tuple[str, ...]]:
-    words = _Words().tokenize(text)
+    words = _words(text)
     return collections.Counter(zip(*(words[place:] for place in range(n))))
 
 
 def _length(summaries: Sequence[str]) -> float:
-    return sum(len(_Words().tokenize(s)) for s in summaries) / max(len(summaries), 1)
+    return sum(len(_words(s)) for s in summaries) / max(len(summaries), 1)
