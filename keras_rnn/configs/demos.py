@@ -112,15 +112,13 @@ DEMOS = {
     "speech_recognition": Demo(
         about="Which number was dialled? Touch tones in noise, as ITU-T Q.23 has them.",
         settings={
-            "head": "attention",
             "units": 32,
-            "embedding_dim": 16,
-            "attention_units": 32,
-            "epochs": 12,
+            "epochs": 8,
+            "batch_size": 16,
+            "warmup_steps": 50,
             "learning_rate": 1e-2,
             "average": 0.9,
             "dropout": 0.1,
-            "label_smoothing": 0.0,
             "speed": 0.0,
             "vocal_tract": 0.0,
             "noise": False,
