@@ -1,25 +1,139 @@
-"""Contestants that take turns."""
+"""The referee: contestants in processes of their own take turns, and the fastest run of each counts.
 
-import time
-from collections.abc import Callable
+A machine is never quiet; turn by turn a disturbance hits all of them alike, and a minimum forgets it. A contestant
+whose turn it is not is stopped (SIGSTOP): no thread of it spins on a core that another needs.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# The Python of each library that is not installed beside this package; `make bench` makes them.
+PYTHONS = {
+    library: ROOT / f".venv-{library}" / "bin" / "python" for library in ("torch", "jax", "onnx")
+}
+
+# A turn is as many runs as fit into this, and at least one.
+TURN_SECONDS = 0.1
 
 
-def has_torch() -> bool:
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What a contestant runs: `module:function`, its arguments, and the library whose Python runs it."""
+
+    function: str
+    arguments: Mapping[str, Any]
+    library: str = ""
+
+
+class Contestant:
+    """One process. It keeps its libraries loaded from race to race."""
+
+    def __init__(self, library: str = ""):
+        self._process = subprocess.Popen(
+            [python_of(library), "-m", "benchmarks.contestant"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if "BENCH_VERBOSE" not in os.environ else None,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        self._stop()
+
+    def _stop(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def ask(self, **question: Any) -> dict[str, Any]:
+        """Lets it run until it has answered."""
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            return {"error": f"the process ended with status {self._process.wait()}"}
+        self._stop()
+        return json.loads(line)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+class Referee:
+    """Keeps a process for each name and races them."""
+
+    def __init__(self, rounds: int):
+        self.rounds = rounds
+        self._contestants: dict[str, Contestant] = {}
+
+    def race(self, entries: Mapping[str, Entry], rounds: int = 0) -> dict[str, list[float]]:
+        """Seconds of every run of each that can take part; why one cannot is said."""
+        turns, seconds = {}, {}
+        for name, entry in entries.items():
+            if not has(entry.library):
+                continue
+            if name not in self._contestants:
+                self._contestants[name] = Contestant(entry.library)
+            arguments = dict(entry.arguments)
+            answer = self._contestants[name].ask(prepare=entry.function, arguments=arguments)
+            if "error" not in answer:
+                answer = self._contestants[name].ask(run=1)
+            if "error" in answer:
+                print(f"  {name} takes no part: {answer['error'].splitlines()[0][:150]}")
+                self._dismiss(name)
+                continue
+            turns[name] = max(1, min(100, int(TURN_SECONDS / answer["seconds"][0])))
+            seconds[name] = answer["seconds"]
+        for _ in range(rounds or self.rounds):
+            for name, times in turns.items():
+                seconds[name] += self._contestants[name].ask(run=times)["seconds"]
+        return seconds
+
+    def _dismiss(self, name: str) -> None:
+        self._contestants.pop(name).close()
+
+    def close(self) -> None:
+        for name in [*self._contestants]:
+            self._dismiss(name)
+
+
+@contextlib.contextmanager
+def referee(rounds: int) -> Iterator[Referee]:
+    """A referee whose contestants go home at the end."""
+    one = Referee(rounds)
     try:
-        import torch  # noqa: F401
-    except ImportError:
-        return False
-    return True
+        yield one
+    finally:
+        one.close()
 
 
-def fastest(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Seconds of the fastest round of each, in turn."""
-    for step in steps.values():
-        step()
-    seconds = dict.fromkeys(steps, float("inf"))
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            seconds[name] = min(seconds[name], time.perf_counter() - start)
-    return seconds
+def has(library: str) -> bool:
+    """Whether there is a Python that has this library; "" is this package's own."""
+    return not library or python_of(library) is not None
+
+
+def python_of(library: str) -> str | None:
+    if not library:
+        return sys.executable
+    if PYTHONS[library].exists():
+        return str(PYTHONS[library])
+    command = [sys.executable, "-c", f"import {library}"]
+    there = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return sys.executable if there else None
+
+
+def fastest(seconds: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    return {name: min(runs) for name, runs in seconds.items()}

@@ -1,0 +1,113 @@
+"""What a race found, for people: a table and a plot in `benchmarks/results/`, and the numbers as JSON."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks import racing
+
+FOLDER = racing.ROOT / "benchmarks" / "results"
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    return float(np.exp(np.mean(np.log(ratios)))) if len(ratios) else float("nan")
+
+
+def machine() -> dict[str, str]:
+    """What a reader has to know of the machine and of the libraries."""
+    facts = {
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "date": f"{datetime.date.today():%Y-%m-%d}",
+        "python": platform.python_version(),
+    }
+    for name in ("tensorflow", "keras"):
+        facts[name] = importlib.metadata.version(name)
+    for library in ("torch", "jax"):
+        if python := racing.python_of(library):
+            command = [python, "-c", f"import {library}; print({library}.__version__)"]
+            facts[library] = subprocess.run(
+                command, capture_output=True, text=True, check=False
+            ).stdout.strip()
+    return facts
+
+
+def _processor() -> str:
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def write(
+    name: str,
+    title: str,
+    note: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    summary: Sequence[str],
+    ratios: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Writes NAME.md, NAME.json and, where there are ratios, NAME.png.
+
+    Arguments:
+        header, rows: of the table.
+        summary: lines above the table: what the ratios come to.
+        ratios: by contestant and row: our time as a share of its.
+    """
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    facts = machine()
+    lines = [f"# {title}", "", note, ""]
+    lines += [", ".join(f"{key} {value}" for key, value in facts.items()), ""]
+    lines += [f"- {line}" for line in summary] + [""] * bool(summary)
+    if ratios:
+        lines += [f"![ratios]({name}.png)", ""]
+    lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
+    text = "\n".join(lines) + "\n"
+    (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
+    data = {"facts": facts, "header": list(header), "rows": [list(row) for row in rows]}
+    data["summary"] = list(summary)
+    content = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    (FOLDER / f"{name}.json").write_text(content, encoding="utf-8")
+    if ratios:
+        _draw(ratios, title).savefig(FOLDER / f"{name}.png", dpi=120, bbox_inches="tight")
+    print("\n".join(summary))
+    print(f"{FOLDER / name}.md")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+    return str(value)
+
+
+def _draw(ratios: Mapping[str, Mapping[str, float]], title: str):
+    from matplotlib.figure import Figure
+
+    rows = list(dict.fromkeys(row for found in ratios.values() for row in found))
+    figure = Figure(figsize=(9, 1.2 + 0.24 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, found) in enumerate(ratios.items()):
+        places = [rows.index(row) for row in found]
+        axes.plot([*found.values()], places, "os^Dv"[number % 5], label=f"by {name}")
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel("our time as a share of the other's; left of 1 we are faster")
+    axes.set_title(title)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12 - 1 / len(rows)), ncols=4)
+    return figure
