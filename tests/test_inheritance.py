@@ -204,7 +204,10 @@ def damaged(parent, folder, what) -> None:
         ("weights", "model.weights.h5: cannot be read into this model"),
         ("no weights", "has no checkpoint yet"),
         ("vocabulary", "vocabulary"),
-        ("labels", "are damaged: KeyError('labels')"),
+        (
+            "labels",
+            "vocabulary.labels.json: 'labels' is missing or no list; the workdir is damaged",
+        ),
         ("cell", "--config.cell=MyCell: it must be one of"),
         ("import", "--import=no_cells: there is no such module"),
     ],
