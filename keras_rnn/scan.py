@@ -11,6 +11,9 @@ loop for them:
 Weights that `step` reads outside of `dot` (peepholes, gains, a plain `ops.matmul`) and the memory get their gradients
 from the vector-Jacobian product, summed in the loop in float32.
 
+Each loop carries the slices that its step reads, and cuts the next ones out while a step runs. XLA would otherwise
+read them inside of the step's elementwise work, which it then does number by number instead of vector by vector.
+
 Everything here is time-major, [time, batch, ...]; the rest of the house is batch-major.
 """
 
@@ -329,11 +332,12 @@ class _Loop:
         product_arrays = [_array(entry.result, time) for entry in dot.products]
         extra_arrays = {name: _array(extra, time) for name, extra in extras.items()}
 
-        def body(t, states, state_arrays, product_arrays, extra_arrays):
+        def body(t, current, states, state_arrays, product_arrays, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
-            new_states, extras = self.step_at(given, t, states, dot)
+            new_states, extras = self.step_at(given, t, current, states, dot)
             return (
                 t + 1,
+                _at(given.projected, tf.minimum(t + 1, time - 1)),
                 new_states,
                 [array.write(t + 1, new) for array, new in zip(state_arrays, new_states)],
                 [
@@ -343,10 +347,17 @@ class _Loop:
                 {name: array.write(t, extras[name]) for name, array in extra_arrays.items()},
             )
 
-        _, last_states, state_arrays, product_arrays, extra_arrays = tf.while_loop(
+        _, _, last_states, state_arrays, product_arrays, extra_arrays = tf.while_loop(
             lambda t, *_: t < time,
             body,
-            (tf.constant(0), given.states, state_arrays, product_arrays, extra_arrays),
+            (
+                tf.constant(0),
+                _at(given.projected, 0),
+                given.states,
+                state_arrays,
+                product_arrays,
+                extra_arrays,
+            ),
             maximum_iterations=time,
         )
         kept = _Kept(
@@ -370,16 +381,19 @@ class _Loop:
             given, _zeros_at(given.projected), given.states, _Dot(blocks, given.operand_mask)
         )
 
-        def body(t, states, outputs, extra_arrays):
-            new_states, extras = self.step_at(given, t, states, _Dot(blocks, given.operand_mask))
+        def body(t, current, states, outputs, extra_arrays):
+            dot = _Dot(blocks, given.operand_mask)
+            new_states, extras = self.step_at(given, t, current, states, dot)
             extra_arrays = {name: a.write(t, extras[name]) for name, a in extra_arrays.items()}
-            return t + 1, new_states, outputs.write(t, new_states[0]), extra_arrays
+            ahead = _at(given.projected, tf.minimum(t + 1, steps - 1))
+            return t + 1, ahead, new_states, outputs.write(t, new_states[0]), extra_arrays
 
-        _, states, outputs, extra_arrays = tf.while_loop(
+        _, _, states, outputs, extra_arrays = tf.while_loop(
             lambda t, *_: t < steps,
             body,
             (
                 tf.constant(0),
+                _at(given.projected, 0),
                 given.states,
                 _array_of(given.states[0], steps),
                 {name: _array_of(extra, steps) for name, extra in extras.items()},
@@ -393,9 +407,11 @@ class _Loop:
         extras = {name: array.stack() for name, array in extra_arrays.items()}
         return Scanned(outputs.stack(), list(states), extras)
 
-    def step_at(self, given: _Arguments, t: tf.Tensor, states, dot) -> tuple[State, dict]:
+    def step_at(
+        self, given: _Arguments, t: tf.Tensor, projected, states, dot
+    ) -> tuple[State, dict]:
         """One step of the loop: where the mask says so, the states are carried and the extras are zero."""
-        new_states, extras = self.run_step(given, _at(given.projected, t), states, dot)
+        new_states, extras = self.run_step(given, projected, states, dot)
         if given.mask is not None:
             real = given.mask[t]
             new_states = [_choose(real, new, old) for new, old in zip(new_states, states)]
@@ -424,9 +440,12 @@ class _Loop:
         arrays = {slot: _array(probe.stacked[slot], time) for slot in probe.distinct()}
         sums = {slot: tf.zeros_like(leaf) for slot, leaf in probe.summed.items()}
 
-        def body(i, d_states, sums, arrays):
+        slices = (given.projected, kept.states, kept.products, d_outputs)
+
+        def body(i, current, d_states, sums, arrays):
             t = time - 1 - i
-            d_new = [d_states[0] + d_outputs[t], *d_states[1:]]
+            projected, states, products, d_output = current
+            d_new = [d_states[0] + d_output, *d_states[1:]]
             d_extra = _at(d_extras, t)
             if given.mask is not None:
                 real = given.mask[t]
@@ -436,9 +455,9 @@ class _Loop:
             back = self.step_back(
                 given,
                 blocks,
-                _at(given.projected, t),
-                _at(kept.states, t),
-                _at(kept.products, t),
+                projected,
+                states,
+                products,
                 d_new,
                 d_extra,
             )
@@ -449,15 +468,16 @@ class _Loop:
                 new.set_shape(old.shape)
             return (
                 i + 1,
+                _at(slices, tf.maximum(t - 1, 0)),
                 d_previous,
                 {slot: total + back.summed[slot] for slot, total in sums.items()},
                 {slot: array.write(t, back.stacked[slot]) for slot, array in arrays.items()},
             )
 
-        _, d_initial, sums, arrays = tf.while_loop(
+        _, _, d_initial, sums, arrays = tf.while_loop(
             lambda i, *_: i < time,
             body,
-            (tf.constant(0), list(d_states), sums, arrays),
+            (tf.constant(0), _at(slices, time - 1), list(d_states), sums, arrays),
             maximum_iterations=time,
         )
         stacks = {slot: array.stack() for slot, array in arrays.items()}
