@@ -39,7 +39,7 @@ notebooks: .venv/.test
 	done
 
 bench: .venv/.run
-	@for race in training_step tagging translation; do .venv/bin/python -m benchmarks.$$race || exit 1; done
+	@for race in cells tagging translation; do .venv/bin/python -m benchmarks.$$race || exit 1; done
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

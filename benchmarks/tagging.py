@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 import keras_rnn  # noqa: F401  First: it imports TensorFlow without its notices.
-from benchmarks.racing import fastest, has_torch
+from benchmarks.turns import fastest, has_torch
 
 # isort: split
 import keras

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 import keras_rnn
-from benchmarks.racing import fastest, has_torch
+from benchmarks.turns import fastest, has_torch
 
 # isort: split
 import keras
