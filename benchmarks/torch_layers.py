@@ -114,13 +114,23 @@ def floor(**sizes) -> Callable[[], None]:
     return run
 
 
-class LayerNormLSTM(nn.Module):
-    states = 2
+class Cell(nn.Module):
+    """What the cells share: their two products, and how many blocks and states there are."""
+
+    blocks, states = 4, 2
 
     def __init__(self, features: int, units: int):
         super().__init__()
-        self.kernel = nn.Linear(features, 4 * units)
-        self.recurrent = nn.Linear(units, 4 * units, bias=False)
+        self.kernel = nn.Linear(features, self.blocks * units)
+        self.recurrent = nn.Linear(units, self.blocks * units, bias=False)
+
+    def project(self, x):
+        return self.kernel(x)
+
+
+class LayerNormLSTM(Cell):
+    def __init__(self, features: int, units: int):
+        super().__init__(features, units)
         self.norm_x, self.norm_h = nn.LayerNorm(4 * units), nn.LayerNorm(4 * units)
         self.norm_c = nn.LayerNorm(units)
 
@@ -133,17 +143,10 @@ class LayerNormLSTM(nn.Module):
         return torch.sigmoid(o) * torch.tanh(c), c
 
 
-class PeepholeLSTM(nn.Module):
-    states = 2
-
+class PeepholeLSTM(Cell):
     def __init__(self, features: int, units: int):
-        super().__init__()
-        self.kernel = nn.Linear(features, 4 * units)
-        self.recurrent = nn.Linear(units, 4 * units, bias=False)
+        super().__init__(features, units)
         self.peepholes = nn.Parameter(torch.randn(3, units) * 0.1)
-
-    def project(self, x):
-        return self.kernel(x)
 
     def step(self, x, h, c):
         i, f, o, g = (x + self.recurrent(h)).chunk(4, dim=1)
@@ -154,16 +157,8 @@ class PeepholeLSTM(nn.Module):
         return o * torch.tanh(c), c
 
 
-class NAS(nn.Module):
-    states = 2
-
-    def __init__(self, features: int, units: int):
-        super().__init__()
-        self.kernel = nn.Linear(features, 8 * units)
-        self.recurrent = nn.Linear(units, 8 * units, bias=False)
-
-    def project(self, x):
-        return self.kernel(x)
+class NAS(Cell):
+    blocks = 8
 
     def step(self, x, h, c):
         m, n = x.chunk(8, dim=1), self.recurrent(h).chunk(8, dim=1)
@@ -175,19 +170,14 @@ class NAS(nn.Module):
         return torch.tanh(c * torch.tanh(r + s)), c
 
 
-class Leaky(nn.Module):
+class Leaky(Cell):
     """The ten lines of `benchmarks/leaky_cell.py`."""
 
-    states = 1
+    blocks, states = 1, 1
 
     def __init__(self, features: int, units: int):
-        super().__init__()
-        self.kernel = nn.Linear(features, units)
-        self.recurrent = nn.Linear(units, units, bias=False)
+        super().__init__(features, units)
         self.leak = nn.Parameter(torch.zeros(units))
-
-    def project(self, x):
-        return self.kernel(x)
 
     def step(self, x, h):
         leak = torch.sigmoid(self.leak)
