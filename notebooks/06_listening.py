@@ -41,15 +41,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
 from IPython.display import Audio, display
-from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 import pipelines
 from keras_rnn import models
 
 keras.utils.set_random_seed(1)
 tf.get_logger().setLevel("ERROR")
-# Pictures of noise are small as JPEG alone.
-set_matplotlib_formats("jpeg")
 
 # The tests run this notebook with a shorter training, too short for compilation to pay.
 FAST = bool(os.environ.get("NOTEBOOK_FAST"))
