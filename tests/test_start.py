@@ -1,0 +1,36 @@
+"""What importing the package does to the process."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource
+import numpy as np
+import keras_rnn
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(16_000_000, "float32")  # 64 MB, free at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+print(faults())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="malloc is that of glibc")
+@pytest.mark.parametrize(("variables", "kept"), [({}, True), ({"MALLOC_TOP_PAD_": "0"}, False)])
+def test_memory_is_kept_unless_the_environment_says_otherwise(variables, kept):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC", "GLIBC"))}
+    ran = subprocess.run(
+        [sys.executable, "-c", FAULTS],
+        env={**environment, **variables, "NUMPY_MADVISE_HUGEPAGE": "0"},  # small pages are counted
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pages = 64_000_000 // os.sysconf("SC_PAGE_SIZE")
+    assert (int(ran.stdout) < pages / 10) == kept
