@@ -45,7 +45,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     # No `choices`: with `nargs="*"` they would refuse the empty list.
-    parser.add_argument("libraries", nargs="*", metavar="NAME", help="torch, jax, onnx; default all")
+    parser.add_argument(
+        "libraries", nargs="*", metavar="NAME", help="torch, jax, onnx; default all"
+    )
     names = parser.parse_args().libraries or [*PACKAGES]
     for name in names:
         if name not in PACKAGES:

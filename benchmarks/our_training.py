@@ -7,50 +7,13 @@ from collections.abc import Callable
 import keras
 
 import pipelines
-from benchmarks.texts import Texts
+from benchmarks.texts import SETTINGS, Texts
 from keras_rnn import configs
 from keras_rnn.examples import Data, write_examples
 from keras_rnn.programs import Programs
 from keras_rnn.tasks import make_task
 from keras_rnn.trainer import Trainer
 from keras_rnn.workdir import Workdir
-
-# What differs from the tasks' defaults: what stock Keras and PyTorch would have to be taught by much more code.
-SETTINGS = {
-    "classification": {
-        "embedding_dim": 300,
-        "units": 128,
-        "word_dropout": 0.0,
-        "average": 0.0,
-        "skip": False,
-        "schedule": "constant",
-        "learning_rate": 1e-3,
-    },
-    "tagging": {
-        "embedding_dim": 100,
-        "units": 128,
-        "characters": "none",
-        "attributes": False,
-        "lower": False,
-        "constrain": False,
-        "word_dropout": 0.0,
-        "average": 0.0,
-        "skip": False,
-        "schedule": "constant",
-        "learning_rate": 1e-3,
-    },
-    "translation": {
-        "tokenizer": "words",
-        "vocabulary_size": 30_000,
-        "joint_vocabulary": False,
-        "tie": "target",
-        "average": 0.0,
-        "schedule": "constant",
-        "warmup_steps": 0,
-        "label_smoothing": 0.0,
-        "learning_rate": 1e-3,
-    },
-}
 
 
 def training(task: str, folder: str, seed: int = 0, crf: bool = True) -> Callable[[], None]:

@@ -26,6 +26,44 @@ PADDING, UNKNOWN, START, END = range(SPECIAL)
 # Rows of the embeddings, and of the target's where there are two languages (real words, not filled up).
 ROWS, TARGET_ROWS = 30_000, 8_000
 
+# The models: what differs from the defaults of this package's tasks, in favour of what stock Keras and PyTorch have
+# without much more code.
+SETTINGS = {
+    "classification": {
+        "embedding_dim": 300,
+        "units": 128,
+        "word_dropout": 0.0,
+        "average": 0.0,
+        "skip": False,
+        "schedule": "constant",
+        "learning_rate": 1e-3,
+    },
+    "tagging": {
+        "embedding_dim": 100,
+        "units": 128,
+        "characters": "none",
+        "attributes": False,
+        "lower": False,
+        "constrain": False,
+        "word_dropout": 0.0,
+        "average": 0.0,
+        "skip": False,
+        "schedule": "constant",
+        "learning_rate": 1e-3,
+    },
+    "translation": {
+        "tokenizer": "words",
+        "vocabulary_size": ROWS,
+        "joint_vocabulary": False,
+        "tie": "target",
+        "average": 0.0,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "label_smoothing": 0.0,
+        "learning_rate": 1e-3,
+    },
+}
+
 # Where each task's files lie under --data.
 FILES = {
     "classification": ("sentiment/train.tsv",),
