@@ -5,6 +5,10 @@
 # Two processes: most of the time goes into compilations, each of which keeps one core busy.
 PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope
 
+# Those that read texts, and those that do not.
+RACES = cells growth
+TEXT_RACES = training serving start
+
 help:
 	@echo "make demo       train, measure, export and ask a translator of dates, on built-in data"
 	@echo "make test       lint and the tests"
@@ -12,7 +16,7 @@ help:
 	@echo "make lint       ruff check and ruff format --check"
 	@echo "make format     let ruff mend what it can"
 	@echo "make notebooks  write each .ipynb from its .py and run it"
-	@echo "make bench      training, tagging, translating against stock Keras (and PyTorch where it is installed)"
+	@echo "make bench      races against stock Keras, PyTorch, JAX and ONNX Runtime, which it installs; half an hour"
 	@echo "make clean      remove .venv and everything generated"
 
 demo: .venv/.run
@@ -38,11 +42,16 @@ notebooks: .venv/.test
 	    && .venv/bin/jupyter execute --inplace "$${notebook%.py}.ipynb" || exit 1; \
 	done
 
-bench: .venv/.run
-	@for race in cells tagging translation; do .venv/bin/python -m benchmarks.$$race || exit 1; done
+# DATA=FOLDER races whole trainings and serving on texts of yours; without it they are generated.
+bench: .venv/.test
+	@.venv/bin/python -m benchmarks.environments
+	@for race in $(RACES); do echo "== $$race"; .venv/bin/python -m benchmarks.$$race || exit 1; done
+	@for race in $(TEXT_RACES); do \
+	  echo "== $$race"; .venv/bin/python -m benchmarks.$$race --data="$(DATA)" || exit 1; \
+	done
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project alone (.run), and with what its tests need (.test). A changed pyproject.toml installs again.

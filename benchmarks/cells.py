@@ -1,7 +1,7 @@
 """One recurrent layer: this package's under XLA against stock Keras, PyTorch, JAX, and the matrix products alone.
 
     python -m benchmarks.cells [--rounds=20] [--only=lstm] [--quick]
-    python -m benchmarks.cells --import=my_cells.py [--cell=MyCell]
+    python -m benchmarks.cells --import=my_cells [--cell=MyCell]
 
 Training is forward and backward, gradients of inputs and weights, no optimizer; inference is forward alone. The first
 races the standard cells and the custom ones, the second a cell of yours against the same cell in `keras.layers.RNN`.
@@ -11,6 +11,7 @@ layer's matrix products and nothing else, each recurrent one after the other.
 
 import argparse
 import ast
+import importlib.util
 import itertools
 import pathlib
 
@@ -74,16 +75,6 @@ def custom_entries(problem: Problem, file: str, known: bool) -> dict[str, Entry]
     return entries
 
 
-def ratios_of(seconds: dict[str, float]) -> dict[str, float]:
-    """Ours by Keras (the faster), by PyTorch (the faster), by the floor."""
-    found = {}
-    for other in ("Keras", "PyTorch", "floor"):
-        times = [value for name, value in seconds.items() if name.startswith(other)]
-        if times and "ours" in seconds:
-            found[other] = seconds["ours"] / min(times)
-    return found
-
-
 def race(problems, entries_of, rounds: int) -> list[tuple[Problem, dict[str, float]]]:
     found = []
     with racing.referee(rounds) as referee:
@@ -91,19 +82,21 @@ def race(problems, entries_of, rounds: int) -> list[tuple[Problem, dict[str, flo
             seconds = racing.fastest(referee.race(entries_of(problem)))
             found.append((problem, seconds))
             times = ", ".join(f"{name} {1e3 * value:.2f}" for name, value in seconds.items())
-            shares = ", ".join(f"{k} {v:.2f}" for k, v in ratios_of(seconds).items())
+            shares = ", ".join(f"{k} {v:.2f}" for k, v in results.ratios_of(seconds).items())
             print(f"{problem.name}: {times} ms; {shares}", flush=True)
     return found
 
 
 def report(name: str, title: str, note: str, found) -> None:
     contestants = list(dict.fromkeys(who for _, seconds in found for who in seconds))
-    others = [k for k in ("Keras", "PyTorch", "floor") if any(k in ratios_of(s) for _, s in found)]
+    others = [
+        k for k in ("Keras", "PyTorch", "floor") if any(k in results.ratios_of(s) for _, s in found)
+    ]
     header = ["cell; batch, time, features, units", *(f"{who}, ms" for who in contestants)]
     header += [f"ours / {other}" for other in others]
     rows, ratios = [], {other: {} for other in others}
     for problem, seconds in found:
-        shares = ratios_of(seconds)
+        shares = results.ratios_of(seconds)
         missing = float("nan")
         rows.append(
             [problem.name]
@@ -120,6 +113,21 @@ def report(name: str, title: str, note: str, found) -> None:
     results.write(name, title, note, header, rows, summary, ratios)
 
 
+def module_file(name: str) -> str | None:
+    """The file of `my_cells.py`, `my_cells` or `package.my_cells`, found from here as Python would find it."""
+    if name.endswith(".py"):
+        path = pathlib.Path(name)
+    else:
+        path = pathlib.Path(*name.split(".")).with_suffix(".py")
+        if not path.exists():
+            try:
+                spec = importlib.util.find_spec(name)
+            except ImportError:  # of a package on the way
+                spec = None
+            path = pathlib.Path(spec.origin if spec and spec.origin else path)
+    return str(path.resolve()) if path.is_file() else None
+
+
 def user_cells(file: str) -> list[str]:
     """The classes of a module whose base is a cell, by its text: the module is run by the contestants alone."""
     tree = ast.parse(pathlib.Path(file).read_text(encoding="utf-8"))
@@ -134,14 +142,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="turns of each contestant")
     parser.add_argument("--only", default="", help="rows whose name contains this; writes nothing")
     parser.add_argument("--quick", action="store_true", help="the two smallest shapes alone")
-    parser.add_argument("--import", dest="file", default="", help="a file with a cell of yours")
+    parser.add_argument(
+        "--import", dest="file", default="", help="a module, or its file, with a cell of yours"
+    )
     parser.add_argument("--cell", default="", help="its class; by default every cell of the file")
     options = parser.parse_args()
     if options.file:
-        file = options.file if options.file.endswith(".py") else options.file + ".py"
-        if not pathlib.Path(file).exists():
-            parser.error(f"--import={options.file}: no such file")
-        file = str(pathlib.Path(file).resolve())
+        file = module_file(options.file)
+        if file is None:
+            parser.error(f"--import={options.file}: no such file, and no such module")
         names = [options.cell] if options.cell else user_cells(file)
         if not names:
             parser.error(f"{file}: no class whose base is a cell")

@@ -1,7 +1,9 @@
 """Recurrent layers in TensorFlow: this package's, stock Keras's, and any cell in `keras.layers.RNN`."""
 
+import functools
 import importlib.util
 import pathlib
+import sys
 from collections.abc import Callable
 
 import keras_rnn  # first: it imports TensorFlow without its notices
@@ -31,10 +33,11 @@ STOCK = {
 }
 
 
-def ours(file: str = "", **sizes) -> Callable[[], None]:
+def ours(file: str = "", rematerialize: int | bool | None = None, **sizes) -> Callable[[], None]:
     """FusedRNN under XLA; `file` is a user's module that has the cell."""
     problem = Problem(**sizes)
-    return _run(_layer(problem, keras_rnn.FusedRNN, file), problem, jit_compile=True)
+    layer = functools.partial(keras_rnn.FusedRNN, rematerialize=rematerialize)
+    return _run(_layer(problem, layer, file), problem, jit_compile=True)
 
 
 def stock(jit_compile: bool, **sizes) -> Callable[[], None]:
@@ -52,7 +55,8 @@ def loop(jit_compile: bool, file: str = "", **sizes) -> Callable[[], None]:
 
 
 def cell_class(file: str, name: str) -> type[keras.layers.Layer]:
-    """A class of a user's module, a file."""
+    """A class of a user's module, a file, which may import what lies beside it."""
+    sys.path.insert(0, str(pathlib.Path(file).parent))
     spec = importlib.util.spec_from_file_location(pathlib.Path(file).stem, file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

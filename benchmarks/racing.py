@@ -6,6 +6,7 @@ whose turn it is not is stopped (SIGSTOP): no thread of it spins on a core that 
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -36,9 +37,14 @@ class Entry:
 
 
 class Contestant:
-    """One process. It keeps its libraries loaded from race to race."""
+    """One process. It keeps its libraries loaded from race to race.
 
-    def __init__(self, library: str = ""):
+    Arguments:
+        library: whose Python runs it.
+        settings: environment variables of its own.
+    """
+
+    def __init__(self, library: str = "", settings: Mapping[str, str] | None = None):
         self._process = subprocess.Popen(
             [python_of(library), "-m", "benchmarks.contestant"],
             cwd=ROOT,
@@ -46,7 +52,7 @@ class Contestant:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if "BENCH_VERBOSE" not in os.environ else None,
             text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(settings or {})},
         )
         self._stop()
 
@@ -73,17 +79,24 @@ class Contestant:
 
 
 class Referee:
-    """Keeps a process for each name and races them."""
+    """Keeps a process for each name and races them.
+
+    Attributes:
+        facts: of the last race: by name what a contestant said beside its times.
+    """
 
     def __init__(self, rounds: int):
         self.rounds = rounds
+        self.facts: dict[str, dict[str, Any]] = {}
         self._contestants: dict[str, Contestant] = {}
+        self._missing: set[str] = set()
 
     def race(self, entries: Mapping[str, Entry], rounds: int = 0) -> dict[str, list[float]]:
         """Seconds of every run of each that can take part; why one cannot is said."""
-        turns, seconds = {}, {}
+        turns, seconds, self.facts = {}, {}, {}
         for name, entry in entries.items():
             if not has(entry.library):
+                self._miss(name, entry.library)
                 continue
             if name not in self._contestants:
                 self._contestants[name] = Contestant(entry.library)
@@ -96,11 +109,17 @@ class Referee:
                 self._dismiss(name)
                 continue
             turns[name] = max(1, min(100, int(TURN_SECONDS / answer["seconds"][0])))
-            seconds[name] = answer["seconds"]
+            seconds[name] = answer.pop("seconds")
+            self.facts[name] = answer
         for _ in range(rounds or self.rounds):
             for name, times in turns.items():
                 seconds[name] += self._contestants[name].ask(run=times)["seconds"]
         return seconds
+
+    def _miss(self, name: str, library: str) -> None:
+        if library not in self._missing:
+            print(f"  {name} takes no part: no {library} here, which `make bench` installs")
+        self._missing.add(library)
 
     def _dismiss(self, name: str) -> None:
         self._contestants.pop(name).close()
@@ -125,12 +144,14 @@ def has(library: str) -> bool:
     return not library or python_of(library) is not None
 
 
+@functools.cache
 def python_of(library: str) -> str | None:
     if not library:
         return sys.executable
     if PYTHONS[library].exists():
         return str(PYTHONS[library])
-    command = [sys.executable, "-c", f"import {library}"]
+    module = {"onnx": "onnxruntime"}.get(library, library)
+    command = [sys.executable, "-c", f"import {module}"]
     there = subprocess.run(command, capture_output=True, check=False).returncode == 0
     return sys.executable if there else None
 

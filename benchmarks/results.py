@@ -21,6 +21,16 @@ def geometric_mean(ratios: Sequence[float]) -> float:
     return float(np.exp(np.mean(np.log(ratios)))) if len(ratios) else float("nan")
 
 
+def ratios_of(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Our time by that of Keras (the faster one), of PyTorch (the faster one), of the floor."""
+    found = {}
+    for other in ("Keras", "PyTorch", "floor"):
+        times = [value for name, value in seconds.items() if name.startswith(other)]
+        if times and "ours" in seconds:
+            found[other] = seconds["ours"] / min(times)
+    return found
+
+
 def machine() -> dict[str, str]:
     """What a reader has to know of the machine and of the libraries."""
     facts = {
@@ -30,10 +40,10 @@ def machine() -> dict[str, str]:
     }
     for name in ("tensorflow", "keras"):
         facts[name] = importlib.metadata.version(name)
-    for library in ("torch", "jax"):
+    for library, module in (("torch", "torch"), ("jax", "jax"), ("onnx", "onnxruntime")):
         if python := racing.python_of(library):
-            command = [python, "-c", f"import {library}; print({library}.__version__)"]
-            facts[library] = subprocess.run(
+            command = [python, "-c", f"import {module}; print({module}.__version__)"]
+            facts[module] = subprocess.run(
                 command, capture_output=True, text=True, check=False
             ).stdout.strip()
     return facts
@@ -57,33 +67,60 @@ def write(
     rows: Sequence[Sequence[Any]],
     summary: Sequence[str],
     ratios: Mapping[str, Mapping[str, float]] | None = None,
+    figure: Any = None,
 ) -> None:
-    """Writes NAME.md, NAME.json and, where there are ratios, NAME.png.
+    """Writes NAME.md, NAME.json and, where there are ratios or a figure, NAME.png; and the page that names all.
 
     Arguments:
         header, rows: of the table.
         summary: lines above the table: what the ratios come to.
-        ratios: by contestant and row: our time as a share of its.
+        ratios: by contestant and row: our time as a share of its; drawn where no figure is given.
+        figure: of matplotlib.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
     facts = machine()
     lines = [f"# {title}", "", note, ""]
     lines += [", ".join(f"{key} {value}" for key, value in facts.items()), ""]
     lines += [f"- {line}" for line in summary] + [""] * bool(summary)
-    if ratios:
-        lines += [f"![ratios]({name}.png)", ""]
+    if ratios and figure is None:
+        figure = _draw(ratios, title)
+    if figure is not None:
+        lines += [f"![{title}]({name}.png)", ""]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in rows]
     text = "\n".join(lines) + "\n"
     (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
-    data = {"facts": facts, "header": list(header), "rows": [list(row) for row in rows]}
+    data = {
+        "title": title,
+        "facts": facts,
+        "header": list(header),
+        "rows": [list(row) for row in rows],
+    }
     data["summary"] = list(summary)
     content = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
     (FOLDER / f"{name}.json").write_text(content, encoding="utf-8")
-    if ratios:
-        _draw(ratios, title).savefig(FOLDER / f"{name}.png", dpi=120, bbox_inches="tight")
+    if figure is not None:
+        figure.savefig(FOLDER / f"{name}.png", dpi=120, bbox_inches="tight")
+    _write_index()
     print("\n".join(summary))
     print(f"{FOLDER / name}.md")
+
+
+def _write_index() -> None:
+    """README.md: each race with what it came to."""
+    lines = [
+        "# Races",
+        "",
+        "Written by the races themselves, `make bench`; how to read them: BUILD.md, Speed.",
+        "",
+    ]
+    for file in sorted(FOLDER.glob("*.json")):
+        data = json.loads(file.read_text(encoding="utf-8"))
+        facts = data["facts"]
+        lines += [f"## [{data['title']}]({file.stem}.md)", ""]
+        lines += [f"{facts['date']}, {facts['machine']}", ""]
+        lines += [f"- {line}" for line in data["summary"]] + [""]
+    (FOLDER / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 def _cell(value: Any) -> str:

@@ -1,0 +1,24 @@
+"""Serving by the SavedModel that this package exports. Imports TensorFlow and nothing of the package."""
+
+import itertools
+from collections.abc import Callable
+
+import tensorflow as tf
+
+OUTPUTS = {"classification": "label", "tagging": "tags", "translation": "output"}
+
+
+def saved_model(
+    task: str, export: str, sentences: list[str], batch: int, signature: str
+) -> Callable[[], None]:
+    """One run: the next `batch` of the sentences, from strings to strings."""
+    loaded = tf.saved_model.load(export)
+    answer = loaded.signatures[signature]
+    numbers = itertools.cycle(range(0, len(sentences) - batch + 1, batch))
+
+    def run() -> None:
+        start = next(numbers)
+        answer(text=tf.constant(sentences[start : start + batch]))[OUTPUTS[task]].numpy()
+
+    run.model = loaded  # its functions live as long as it does
+    return run
