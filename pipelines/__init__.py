@@ -56,6 +56,7 @@ _HOMES = {
     "tones": ["dial", "write_tones"],
     "store": ["Column", "ExampleStore", "write_store"],
     "batching": ["Batches", "choose_buckets"],
+    "distinct": ["DistinctBatches"],
     "questions": ["is_squad", "read_questions"],
     "stories": ["house_stories"],
     "notices": ["town_notices"],

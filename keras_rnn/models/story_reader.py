@@ -34,7 +34,9 @@ class StoryReader(keras.Model):
         dropout: share of features dropped of x, and of the last layer.
 
     Call argument: a dict with `ids` int32 [batch, sentences, words], `question` int32 [batch, question_time] and, where
-    there are vectors, `vector_ids` and `question_vector_ids`. Gives logits [batch, answers] in float32.
+    there are vectors, `vector_ids` and `question_vector_ids`. Gives logits [batch, answers] in float32. Where sentences
+    recur, `distinct_ids` [distinct, words] may give each of them once, `distinct_vector_ids` likewise, and `which`
+    [batch, sentences] say where it stands: each is then read once.
 
     Source: Seo et al. 2017, Query-Reduction Networks for Question Answering; the sentences are read by a recurrent net
     instead of weighted by place.
@@ -98,7 +100,7 @@ class StoryReader(keras.Model):
         The weights of a hop are those of its last state, α_s = z_s Π_{t>s} (1 - z_t); they sum to 1 at most.
         """
         mask = ops.any(features["ids"] != 0, axis=2)
-        x = self.dropout(self.fact(self._sentences(features, training)), training=training)
+        x = self.dropout(self._facts(features, training), training=training)
         q = self.query(self._question(features, training))
         queries = ops.broadcast_to(q[:, None], ops.shape(x))
         hops = []
@@ -112,13 +114,16 @@ class StoryReader(keras.Model):
         found = self.hidden(ops.concatenate([h[:, -1], q], axis=-1))
         return self.logits(self.dropout(found, training=training)), ops.stack(hops, axis=1)
 
-    def _sentences(self, features: dict, training: bool) -> Tensor:
-        """The encoder's last states of each sentence, [batch, sentences, features]."""
+    def _facts(self, features: dict, training: bool) -> Tensor:
+        """x of every sentence, [batch, sentences, units]."""
         batch, sentences, words = ops.shape(features["ids"])
         names = [name for name in ("ids", "vector_ids") if name in features]
+        if "which" in features:
+            distinct = {name: features[f"distinct_{name}"] for name in names}
+            return ops.take(self.fact(self._last(distinct, training)), features["which"], axis=0)
         flat = {name: ops.reshape(features[name], (-1, words)) for name in names}
-        encoded = self._last(flat, training)
-        return ops.reshape(encoded, (batch, sentences, encoded.shape[-1]))
+        x = self.fact(self._last(flat, training))
+        return ops.reshape(x, (batch, sentences, x.shape[-1]))
 
     def _question(self, features: dict, training: bool) -> Tensor:
         prefix = "question"
