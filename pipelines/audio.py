@@ -9,18 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import InputError
+from pipelines.wav import LOUDEST, RATES
 
 # Power below that of the whole sound by this factor says nothing more: silence and the noise of a quiet room.
 FLOOR = 1e-5
 
 # Where the bands of a spectrogram begin; what lies below is hum.
 LOWEST_HERTZ = 60.0
-
-# Samples a second that a sound may have; a header that says anything else is broken.
-RATES = (1000, 768000)
-
-# The loudest sample, full scale being 1: some write whole numbers as floating point, but no sound is as loud as this.
-LOUDEST = 1e12
 
 
 def read_waveform(file: str | os.PathLike) -> tuple[np.ndarray, int]:
@@ -63,31 +58,6 @@ def write_waveform(file: str | os.PathLike, waveform: np.ndarray, rate: int) -> 
     import soundfile
 
     soundfile.write(os.fspath(file), waveform, rate, subtype="PCM_16", format="WAV")
-
-
-def decode_wav(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The bytes of one WAV file, in graph: 16-bit PCM of any rate and number of channels.
-
-    Arguments:
-        contents: string scalar; the empty string is a sound of no length.
-
-    Returns:
-        float32[time], channels mixed, and the rate, int32.
-
-    Raises:
-        tf.errors.InvalidArgumentError: not such a file, or a rate out of `RATES`.
-    """
-
-    def decoded():
-        samples, rate = tf.audio.decode_wav(contents)
-        possible = (rate >= RATES[0]) & (rate <= RATES[1])
-        with tf.control_dependencies([tf.debugging.Assert(possible, ["samples a second:", rate])]):
-            samples = tf.identity(samples)
-        return tf.reduce_mean(samples, axis=1), rate
-
-    nothing = (lambda: tf.zeros([0]), lambda: tf.constant(8000))
-    empty = tf.equal(tf.strings.length(contents), 0)
-    return tf.cond(empty, lambda: tuple(make() for make in nothing), decoded)
 
 
 def resample(waveform: tf.Tensor, rate: int | tf.Tensor, target_rate: int) -> tf.Tensor:

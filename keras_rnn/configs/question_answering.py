@@ -29,7 +29,7 @@ def keys() -> list[Key]:
     shared = shared_keys(
         cell="gru",
         units=32,
-        embedding_dim=32,
+        embedding_dim=64,
         lower=True,
         max_length=2500,
         dropout=0.1,

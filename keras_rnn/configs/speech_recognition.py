@@ -19,7 +19,7 @@ them; CPU is the time of the process on both cores together, compilation include
 | attention | 0.037 | 0.029 | 0.910 | 12.3 min | 9.6 min |
 
 With words as tokens, as by default, only words of the training texts are written; --config.tokenizer=characters spells
-others too. Of the exported model, WAV files are of 16-bit PCM; predict and train read any width.
+others too.
 """
 
 from keras_rnn.configs.config import Key, shared_keys

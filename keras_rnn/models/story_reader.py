@@ -19,9 +19,13 @@ WORDS = {"class_name": "RandomNormal", "config": {"stddev": 0.3}}
 class StoryReader(keras.Model):
     """Reads the sentences of a story in their order, several times, and answers with one of the known answers.
 
-        x_s = W_x encoder(sentence_s) + b_x      q = W_q encoder(question) + b_q      q¹_s = q
+        read(text) = W_r [encoder(text), Σ_w v_w] + b_r
+        x_s = read(sentence_s)      q = read(question)      q¹_s = q
         →h^k = cell(x, q^k)      ←h^k = cell(x, q^k) from the end      q^{k+1} = →h^k + ←h^k
         logits = W relu(W_o [→h^K_last, q] + b_o) + b
+
+    with v the vectors of the text's words. Sentences and question are read alike, by their words too, so that the
+    products of both, which the gates look at, are large from the first where they speak of the same.
 
     In each hop every sentence makes of its question what is left to ask, and hands that on: what "Where is the map?"
     has become after "Ada took the map" is asked, in the next hop, of the sentences that follow.
@@ -34,10 +38,12 @@ class StoryReader(keras.Model):
         dropout: share of features dropped of x, and of the last layer.
 
     Call argument: a dict with `ids` int32 [batch, sentences, words], `question` int32 [batch, question_time] and, where
-    there are vectors, `vector_ids` and `question_vector_ids`. Gives logits [batch, answers] in float32.
+    there are vectors, `vector_ids` and `question_vector_ids`. Gives logits [batch, answers] in float32. Where sentences
+    recur, `distinct_ids` [distinct, words] may give each of them once, `distinct_vector_ids` likewise, and `which`
+    [batch, sentences] say where it stands: each is then read once.
 
-    Source: Seo et al. 2017, Query-Reduction Networks for Question Answering; the sentences are read by a recurrent net
-    instead of weighted by place.
+    Source: Seo et al. 2017, Query-Reduction Networks for Question Answering; the order of words in a sentence is
+    a recurrent net's to read instead of weights of places.
 
     Example:
 
@@ -68,9 +74,9 @@ class StoryReader(keras.Model):
         dtype = self.dtype_policy
         # As small as Keras makes them by itself, the vectors would hardly be heard at first.
         encoder = {"embedding_initializer": WORDS, **encoder}
-        self.encoder = TextEncoder(**encoder, dtype=dtype, name="encoder")
-        self.fact = keras.layers.Dense(units, dtype=dtype, name="fact")
-        self.query = keras.layers.Dense(units, dtype=dtype, name="query")
+        # With the words' own vectors beside what the recurrent layers make of them.
+        self.encoder = TextEncoder(**encoder, skip=True, dtype=dtype, name="encoder")
+        self.reading = keras.layers.Dense(units, dtype=dtype, name="reading")
         self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")
 
         def read(name, go_backwards=False):
@@ -98,8 +104,8 @@ class StoryReader(keras.Model):
         The weights of a hop are those of its last state, α_s = z_s Π_{t>s} (1 - z_t); they sum to 1 at most.
         """
         mask = ops.any(features["ids"] != 0, axis=2)
-        x = self.dropout(self.fact(self._sentences(features, training)), training=training)
-        q = self.query(self._question(features, training))
+        x = self.dropout(self._facts(features, training), training=training)
+        q = self._question(features, training)
         queries = ops.broadcast_to(q[:, None], ops.shape(x))
         hops = []
         for hop, forwards in enumerate(self.forwards):
@@ -112,25 +118,30 @@ class StoryReader(keras.Model):
         found = self.hidden(ops.concatenate([h[:, -1], q], axis=-1))
         return self.logits(self.dropout(found, training=training)), ops.stack(hops, axis=1)
 
-    def _sentences(self, features: dict, training: bool) -> Tensor:
-        """The encoder's last states of each sentence, [batch, sentences, features]."""
+    def _facts(self, features: dict, training: bool) -> Tensor:
+        """x of every sentence, [batch, sentences, units]."""
         batch, sentences, words = ops.shape(features["ids"])
         names = [name for name in ("ids", "vector_ids") if name in features]
+        if "which" in features:
+            distinct = {name: features[f"distinct_{name}"] for name in names}
+            return ops.take(self._read(distinct, training), features["which"], axis=0)
         flat = {name: ops.reshape(features[name], (-1, words)) for name in names}
-        encoded = self._last(flat, training)
-        return ops.reshape(encoded, (batch, sentences, encoded.shape[-1]))
+        x = self._read(flat, training)
+        return ops.reshape(x, (batch, sentences, x.shape[-1]))
 
     def _question(self, features: dict, training: bool) -> Tensor:
         prefix = "question"
         inputs = {"ids": features[prefix]}
         if f"{prefix}_vector_ids" in features:
             inputs["vector_ids"] = features[f"{prefix}_vector_ids"]
-        return self._last(inputs, training)
+        return self._read(inputs, training)
 
-    def _last(self, inputs: dict, training: bool) -> Tensor:
-        """The output of both directions when they have read all."""
-        _, _, states = self.encoder(inputs, training=training, return_state=True)
-        return states[-1][0]
+    def _read(self, inputs: dict, training: bool) -> Tensor:
+        """Texts, [texts, words] -> [texts, units]."""
+        h, mask, states = self.encoder(inputs, training=training, return_state=True)
+        vectors = ops.where(mask[:, :, None], h[:, :, -self.encoder.width :], 0.0)
+        last = states[-1][0]
+        return self.reading(ops.concatenate([last, ops.sum(vectors, axis=1)], axis=-1))
 
     def get_config(self):
         return {**super().get_config(), **self.config}

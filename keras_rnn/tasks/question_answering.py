@@ -154,7 +154,7 @@ class QuestionAnswering(Task):
         return self.reading.encode_all(records, counts, training)
 
     def batches(self, store, training):
-        return pipelines.Batches(
+        return self.reading.batches(
             store,
             batch_size=self.config.batch_size,
             length_columns=["ids"],

@@ -65,6 +65,10 @@ class Reading(abc.ABC):
         `offsets` are where the context's tokens begin and end, in bytes.
         """
 
+    def batches(self, store: pipelines.ExampleStore, **options) -> pipelines.Batches:
+        """What `Task.batches` gives, of these options."""
+        return pipelines.Batches(store, **options)
+
     @abc.abstractmethod
     def build_model(self) -> keras.Model:
         """A new model, not yet built."""

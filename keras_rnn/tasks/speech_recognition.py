@@ -357,8 +357,8 @@ class SpeechServer(Server):
     """Sounds to transcripts.
 
     Signatures:
-        serving_default: of `audio` string[batch], the bytes of WAV files of 16-bit PCM, any rate and number of
-            channels: `transcript` string[batch], `score` float32[batch]
+        serving_default: of `audio` string[batch], the bytes of WAV files of any rate, width and number of channels:
+            `transcript` string[batch], `score` float32[batch]
         waveform: of `waveform` float32[time], full scale from -1 to 1, and its `rate` int32: the same, of one row
         compiled: serving_default through XLA, in batches and lengths of a fixed set
         details: serving_default and `tokens` string[batch, tokens], padded with ""; `alignment` float32[batch, tokens,

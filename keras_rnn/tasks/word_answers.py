@@ -42,6 +42,11 @@ class WordAnswers(Reading):
             counts["with several answers, of which the first is learnt"] += 1
         return {"label": np.int32(numbers[0] if numbers else UNSEEN)}
 
+    def batches(self, store, **options):
+        # Little stories tell the same again and again: a sentence of a batch is read once.
+        sentences = [name for name in ("ids", "vector_ids") if name in store.columns]
+        return pipelines.DistinctBatches(store, sentences, **options)
+
     def build_model(self):
         config = self.config
         encoder = {**self.encoder(), "word_dropout": config.word_dropout}

@@ -40,6 +40,19 @@ def test_padding_changes_nothing_in_a_story():
     assert np.isfinite(logits).all() and not hops.numpy().any()
 
 
+def test_sentences_read_once_are_read_alike():
+    reader = story_reader()
+    distinct = np.concatenate([np.zeros([1, 4], "int32"), numbers([3, 4])])
+    which = np.array([[1, 2, 1, 3, 0], [3, 3, 0, 0, 0]], "int32")
+    features = {"ids": distinct[which], "question": numbers([2, 3])}
+    once = reader({**features, "distinct_ids": distinct, "which": which})
+    np.testing.assert_allclose(once, reader(features), atol=1e-6)
+    # What is said twice is changed twice by one row.
+    distinct[1] += 1
+    changed = reader({**features, "distinct_ids": distinct, "which": which})
+    assert np.abs(changed - once)[0].max() > 1e-4 and np.allclose(changed[1], once[1])
+
+
 def test_hops_weigh_what_the_last_state_is_made_of():
     reader = story_reader()
     features = {"ids": numbers([1, 6, 4]), "question": numbers([1, 3])}

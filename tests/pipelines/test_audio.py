@@ -62,17 +62,6 @@ def test_a_rate_that_cannot_be_is_refused_before_anything_is_resampled(tmp_path)
             tf.function(pipelines.decode_wav)(tf.constant((tmp_path / "b.wav").read_bytes()))
 
 
-def test_bytes_in_graph_are_those_of_the_file(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.stack([sine(440, 22050), sine(99, 22050)], 1), 22050)
-    contents = tf.constant((tmp_path / "a.wav").read_bytes())
-    waveform, rate = tf.function(pipelines.decode_wav)(contents)
-    np.testing.assert_allclose(
-        waveform, pipelines.read_waveform(tmp_path / "a.wav")[0], atol=2**-15
-    )
-    assert int(rate) == 22050
-    assert pipelines.decode_wav(tf.constant(b""))[0].shape == [0]
-
-
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 22050, 44100, 48000])
 def test_a_sine_stays_that_sine_at_another_rate(rate):
     """Away from the ends, where a spectrum that is cut off rings."""
