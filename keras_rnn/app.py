@@ -6,6 +6,7 @@ exit status 1.
 """
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from keras_rnn import configs
+from keras_rnn import configs, interruption
 
 USAGE = """\
 keras-rnn: recurrent models for text, from a file to a SavedModel
@@ -87,6 +88,18 @@ class UsageError(Exception):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with interruption.remembered() as interrupted:
+        try:
+            return _status(arguments)
+        except Exception:
+            if not interrupted:
+                raise
+    print("keras-rnn: interrupted", file=sys.stderr)
+    return 130
+
+
+def _status(arguments: list[str]) -> int:
+    """Runs one command; what the user can mend is told, and anything else raised."""
     try:
         return _run(arguments)
     except UsageError as error:
@@ -106,6 +119,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         if type(error).__name__ != "InputError":
             raise
         return _fail(error)
+    except MemoryError:
+        return _fail(_NO_MEMORY)
+    except Exception as error:
+        # TensorFlow's; asking for the class would import it.
+        name = type(error).__name__
+        if name in ("ResourceExhaustedError", "OutOfRangeError"):
+            if full := _FULL.search(str(error)):
+                return _fail("{}: cannot be written: {}".format(*full.groups()))
+        if name != "ResourceExhaustedError":
+            raise
+        return _fail(_NO_MEMORY)
+
+
+# How TensorFlow says that a file could not be written, the one that it names.
+_FULL = re.compile(
+    r"(?:^|\}\} )(\S[^;\n]*); (No space left on device|Disk quota exceeded|File too large)"
+)
+_NO_MEMORY = "the memory is not enough; smaller --config.batch_size, units, vocabulary_size or max_length need less"
 
 
 def _fail(message: object) -> int:

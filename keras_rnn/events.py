@@ -4,6 +4,9 @@ import os
 
 import tensorflow as tf
 
+# The beginning of a new file's name until the file is whole.
+_PART = "part."
+
 
 def drop_later(folder: str, step: int) -> None:
     """Removes the points after `step` from all event files below a folder; what is shown again is not doubled.
@@ -12,7 +15,10 @@ def drop_later(folder: str, step: int) -> None:
     """
     for parent, _, names in os.walk(folder):
         for name in names:
-            if ".tfevents." in name:
+            if name.startswith(_PART):
+                # Of a process that was killed here.
+                os.remove(os.path.join(parent, name))
+            elif ".tfevents." in name:
                 _drop_later(os.path.join(parent, name), step)
 
 
@@ -29,7 +35,7 @@ def _drop_later(path: str, step: int) -> None:
         whole = False
     if whole:
         return
-    part = os.path.join(os.path.dirname(path), f"part.{os.getpid()}")
+    part = os.path.join(os.path.dirname(path), f"{_PART}{os.getpid()}")
     with tf.io.TFRecordWriter(part) as writer:
         for record in kept:
             writer.write(record)

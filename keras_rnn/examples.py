@@ -87,6 +87,9 @@ def open_data(task: Task, workdir: Workdir) -> Data:
         raise pipelines.InputError(
             "has no examples; all workers need the same folder, that of the chief", workdir.path
         )
+    if not isinstance(facts.get("fixed"), list) or not isinstance(facts.get("cut"), dict):
+        path = workdir.file("examples", "facts.json")
+        raise pipelines.InputError("is damaged: 'fixed' or 'cut' is missing", path)
     task.load(workdir.path, calibrated=False)
     fixed = [pipelines.Record(fields) for fields in facts["fixed"]]
     stores = [

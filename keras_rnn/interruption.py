@@ -1,7 +1,32 @@
-"""Ctrl-C in a training: the step is finished and saved before it ends."""
+"""Ctrl-C: a training finishes and saves its step before it ends; all else ends at once."""
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def remembered() -> Iterator[list[bool]]:
+    """Within the context Ctrl-C raises KeyboardInterrupt, as always, and the list that it gives is no longer empty.
+
+    Deep in a library the exception may come out as any other, or be lost.
+    """
+    came = []
+
+    def come(*_):
+        came.append(True)
+        raise KeyboardInterrupt
+
+    # Python lets no other thread say what a signal does.
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = signal.signal(signal.SIGINT, come)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -32,7 +32,7 @@ def import_modules(modules: str) -> None:
     for module in filter(None, (name.strip() for name in modules.split(","))):
         try:
             importlib.import_module(module)
-        except Exception as error:  # It is the user's, and may fail in any way.
+        except (Exception, SystemExit) as error:  # It is the user's, and may fail in any way.
             raise pipelines.InputError(f"--import={module}: {_failure(error, module)}") from error
 
 
@@ -63,18 +63,18 @@ def open_run(
     """Opens a trained run with its best weights."""
     folder = Workdir(workdir)
     folder.require()
-    facts = folder.read("config.json")
+    facts = folder.facts()
+    keys = configs.task_keys(facts["task"])
     try:
-        keys = configs.task_keys(facts["task"])
-        config = keys.read(facts["config"], folder.file("config.json"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise pipelines.InputError(f"is no config: {error}", folder.file("config.json")) from None
+        config = keys.read(facts["config"])
+    except ValueError as error:
+        raise pipelines.InputError(error, folder.file("config.json")) from None
     if change is not None:
         change(config, keys)
     best = folder.checkpoint("best")
     if not best:
         raise pipelines.InputError("has no checkpoint yet; train it first", folder.path)
-    import_modules(modules or facts.get("import", ""))
+    import_modules(modules or facts["import"])
     keras.config.set_dtype_policy(config.precision)
     task = make_task(facts["task"], config)
     try:

@@ -22,7 +22,7 @@ from keras_rnn.replicas import Replicas, make_replicas
 from keras_rnn.reports import Bar, Board, Lines, log, show_result, show_words
 from keras_rnn.run import import_modules, load_weights
 from keras_rnn.tasks import Task, make_task
-from keras_rnn.trainer import State, Trainer
+from keras_rnn.trainer import Trainer, read_state
 from keras_rnn.workdir import Workdir
 
 
@@ -44,7 +44,7 @@ def train(
     replicas = make_replicas(config.distribute, log)
     changed = []
     if folder.exists():
-        changed = _refuse_changes(folder, folder.read("config.json"), facts)
+        changed = _refuse_changes(folder, folder.facts(), facts)
         if folder.index().get("finished") and not _goes_on(folder, config, changed, replicas):
             return folder.read("metrics.json", default={})
     import_modules(modules)
@@ -59,6 +59,7 @@ def train(
         keras.config.set_dtype_policy(config.precision)
         folder.make()
         if replicas.is_chief:
+            pipelines.remove_parts(folder.path)
             data = prepare_data(task, folder, train_data, dev_data, config.seed)
         replicas.wait()
         if not replicas.is_chief:
@@ -91,15 +92,15 @@ def _describe(task_name, config, train_data, dev_data, modules) -> dict[str, Any
 def _refuse_changes(workdir: Workdir, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Raises for what cannot change in a workdir; gives the names of what changed and may."""
     for name in ("task", "train_data", "dev_data"):
-        if old.get(name) != new[name]:
+        if old[name] != new[name]:
             raise pipelines.InputError(
-                f"was made with --{name}={old.get(name)}, not {new[name] or 'without it'}; "
+                f"was made with --{name}={old[name]}, not {new[name] or 'without it'}; "
                 "use another --workdir",
                 workdir.path,
             )
     keys = configs.task_keys(new["task"])
     defaults = {key.name: key.default for key in keys.values()}
-    before = {**defaults, **old.get("config", {})}
+    before = {**defaults, **old["config"]}
     changed = configs.changed_keys(before, new["config"])
     refused = [name for name in changed if name not in configs.config.CONTINUABLE]
     if refused:
@@ -116,7 +117,12 @@ def _goes_on(
     folder: Workdir, config: ml_collections.ConfigDict, changed: list[str], replicas: Replicas
 ) -> bool:
     """Whether a finished run has more to do; says so if it has not."""
-    state = State(**folder.read("checkpoints", folder.index()["last"], "state.json"))
+    state = read_state(folder.checkpoint("last"))
+    scores = folder.read("metrics.json", default={})
+    facts = scores.get("training", {})
+    if not isinstance(facts, dict) or facts.get("steps") != state.step:
+        # It was ended between its last step and its scores.
+        return True
     spent = state.epoch >= config.epochs
     spent |= bool(config.max_steps) and state.step >= config.max_steps
     if changed and not spent:
@@ -148,15 +154,17 @@ def _train(
         resumed = trainer.restore()
     _check_same_start(trainer)
     if resumed and {*changed} - {*configs.config.WITHOUT_EFFECT}:
-        # Whoever changed epochs or the learning rate wants to see what comes of it.
+        # Whoever changed epochs or the learning rate wants to see what comes of it. Kept before config.json has the
+        # change, after which the same command would find nothing changed.
         trainer.state.judged_without_better = 0
+        trainer.save(better=False, finished="")
     callbacks = []
     if replicas.is_chief:
         # From here on this is a run: until now anything could still be wrong with what was given.
         folder.write(facts, "config.json")
         _announce(trainer, notes, resumed)
         server = functools.cache(lambda: task.server(model))
-        shown = Bar if sys.stdout.isatty() else Lines
+        shown = Bar if sys.stdout and sys.stdout.isatty() else Lines
         callbacks = [shown(trainer), Board(trainer, server)]
         if config.profile_steps:
             callbacks.append(Profiler(trainer, config.profile_steps))

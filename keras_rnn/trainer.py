@@ -1,10 +1,13 @@
 """The training loop: the one of the house, for every task."""
 
 import dataclasses
+import io
 import json
 import math
 import os
 import time
+import zipfile
+import zlib
 from typing import Any
 
 import keras
@@ -18,6 +21,9 @@ from keras_rnn.optimizer import make_optimizer
 from keras_rnn.programs import Programs
 from keras_rnn.tasks import Task
 from keras_rnn.workdir import Workdir
+
+# What NumPy lets through of a damaged archive.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 # Steps after which losses are looked at: looking waits for the device.
 LOOK_EVERY = 10
@@ -37,6 +43,28 @@ class State:
     judged_without_better: int = 0
     gradient_norm: float = 0.0
     seconds: float = 0.0
+
+
+def read_state(checkpoint: str) -> State:
+    """The state that lies in a checkpoint's folder."""
+    path = os.path.join(checkpoint, "state.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            state = State(**json.load(file))
+    except OSError as error:
+        raise pipelines.InputError(f"cannot be read: {error.strerror}", path) from None
+    except (ValueError, TypeError) as error:
+        raise pipelines.InputError(f"is damaged: {error}", path) from None
+    for field in dataclasses.fields(State):
+        value = getattr(state, field.name)
+        wanted = (float, int) if field.name in ("best", "gradient_norm", "seconds") else int
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, wanted)
+            and (value, field.default) != (None, None)
+        ):
+            raise pipelines.InputError(f"is damaged: {field.name} is {value!r}", path)
+    return state
 
 
 class Trainer:
@@ -401,19 +429,21 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def _write(self, values: dict[str, np.ndarray], better: bool, finished: str) -> None:
-        name = f"step-{self.state.step:08d}"
-        folder = os.path.join(self.workdir.checkpoints, name)
+        folder = self.workdir.new_checkpoint(self.state.step)
         with pipelines.atomic_directory(folder) as new:
+            weights = _InMemory()
             with self.averaged():
-                self.model.save_weights(os.path.join(new, "model.weights.h5"))
+                self.model.save_weights(weights)
+            with open(os.path.join(new, "model.weights.h5"), "wb") as file:
+                file.write(weights.getbuffer())
             with open(os.path.join(new, "training.npz"), "wb") as file:
                 np.savez(file, **values)
             with open(os.path.join(new, "state.json"), "w", encoding="utf-8") as file:
                 json.dump(dataclasses.asdict(self.state), file)
         index = self.workdir.index()
-        index["last"] = name
+        index["last"] = os.path.basename(folder)
         if better or "best" not in index:
-            index["best"] = name
+            index["best"] = index["last"]
         index["finished"] = finished
         self.workdir.write_index(index)
 
@@ -435,12 +465,11 @@ class Trainer:
                         self.replicas.start_sum_with(variable.value, values[name])
                     else:
                         variable.assign(values[name])
-            with open(os.path.join(folder, "state.json"), encoding="utf-8") as file:
-                self.state = State(**json.load(file))
-        except (OSError, ValueError, TypeError, EOFError) as error:
+        except (OSError, ValueError, TypeError, EOFError, *_DAMAGED) as error:
             if isinstance(error, pipelines.InputError):
                 raise
             raise pipelines.InputError(f"is damaged: {error}", path) from None
+        self.state = read_state(folder)
         self._part_seeds()
         return True
 
@@ -463,6 +492,13 @@ def _count() -> tf.Variable:
 
 def _sum(one, other):
     return tf.nest.map_structure(tf.add, one, other)
+
+
+class _InMemory(io.BytesIO):
+    """Where HDF5 writes to: a disk that fills up under it may end the process, not only the writing."""
+
+    def __str__(self):
+        return "in memory.weights.h5"  # Keras looks at the name's end.
 
 
 class _Exchanged:

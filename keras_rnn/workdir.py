@@ -1,11 +1,13 @@
 """The folder of a run: which file lies where, and what was done there so far."""
 
+import itertools
 import json
 import os
 import shutil
 from typing import Any
 
 import pipelines
+from keras_rnn import configs
 
 CONFIG = "config.json"
 
@@ -55,15 +57,36 @@ class Workdir:
             raise pipelines.InputError(f"{what}; --workdir names the folder of a train", self.path)
 
     def read(self, *names: str, default: Any = None) -> Any:
-        """A JSON file of the run; `default` where it is missing."""
+        """The object in a JSON file of the run; `default` where it is missing."""
         path = self.file(*names)
         try:
             with open(path, encoding="utf-8") as file:
-                return json.load(file)
+                value = json.load(file)
         except FileNotFoundError:
             return default
+        except RecursionError:
+            raise pipelines.InputError("is not JSON (nested too deep)", path) from None
         except ValueError as error:
             raise pipelines.InputError(f"is not JSON ({error})", path) from None
+        if not isinstance(value, dict):
+            raise pipelines.InputError("is damaged: it must hold one JSON object", path)
+        return value
+
+    def facts(self) -> dict[str, Any]:
+        """What config.json holds: `task`, `train_data`, `dev_data`, `import` and `config`, of their types."""
+        facts = {"train_data": "", "dev_data": "", "import": "", **self.read(CONFIG)}
+        for name in ("task", "train_data", "dev_data", "import"):
+            if not isinstance(facts.get(name), str):
+                message = f"is damaged: {name!r} is missing or no string"
+                raise pipelines.InputError(message, self.file(CONFIG))
+        if facts["task"] not in configs.TASKS:
+            tasks = ", ".join(configs.TASKS)
+            message = f"is damaged: 'task' is {facts['task']!r}, it must be one of {tasks}"
+            raise pipelines.InputError(message, self.file(CONFIG))
+        if not isinstance(facts.get("config"), dict):
+            message = "is damaged: 'config' is missing or no object"
+            raise pipelines.InputError(message, self.file(CONFIG))
+        return facts
 
     def write(self, value: Any, *names: str) -> None:
         path = self.file(*names)
@@ -76,7 +99,13 @@ class Workdir:
 
     def index(self) -> dict[str, Any]:
         """`last` and `best`, names of checkpoints, and `finished`, why the run ended, if it did."""
-        return self.read("checkpoints", "index.json", default={})
+        index = self.read("checkpoints", "index.json", default={})
+        path = self.file("checkpoints", "index.json")
+        for which in ("last", "best"):
+            name = index.get(which)
+            if index and not (isinstance(name, str) and os.path.basename(name) == name != ""):
+                raise pipelines.InputError(f"is damaged: {which!r} names no checkpoint", path)
+        return index
 
     def write_index(self, index: dict[str, Any]) -> None:
         """Writes the index, then removes the checkpoints that it does not name."""
@@ -86,7 +115,21 @@ class Workdir:
             if name not in kept:
                 shutil.rmtree(os.path.join(self.checkpoints, name), ignore_errors=True)
 
+    def new_checkpoint(self, step: int) -> str:
+        """A folder for a checkpoint of a step, where none is: one that is there may be the last good one."""
+        name = folder = os.path.join(self.checkpoints, f"step-{step:08d}")
+        for number in itertools.count(2):
+            if not os.path.lexists(folder):
+                return folder
+            folder = f"{name}-{number}"
+
     def checkpoint(self, which: str) -> str:
         """The folder of the `last` or the `best` checkpoint; "" if there is none."""
         name = self.index().get(which, "")
-        return os.path.join(self.checkpoints, name) if name else ""
+        if not name:
+            return ""
+        folder = os.path.join(self.checkpoints, name)
+        if not os.path.isdir(folder):
+            path = self.file("checkpoints", "index.json")
+            raise pipelines.InputError(f"names the checkpoint {name}, which is not there", path)
+        return folder

@@ -10,7 +10,14 @@ import importlib
 
 _HOMES = {
     "errors": ["InputError"],
-    "files": ["atomic_directory", "atomic_write", "expand", "numbered_lines", "open_bytes"],
+    "files": [
+        "atomic_directory",
+        "atomic_write",
+        "expand",
+        "numbered_lines",
+        "open_bytes",
+        "remove_parts",
+    ],
     "readers": ["MAX_BYTES", "Record", "checked_delimiter", "cut_text", "read_lines", "read_table"],
     "attributes": ["ATTRIBUTES", "word_attributes"],
     "text": [

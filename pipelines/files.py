@@ -7,6 +7,7 @@ import errno
 import glob
 import gzip
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -23,6 +24,9 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # A physical line above this is no line of text; reading on would only fill the memory.
 LONGEST_LINE = 64 * 2**20
+
+# What `_new_name` makes.
+_PART = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.part")
 
 _UNREADABLE = (EOFError, zlib.error, gzip.BadGzipFile)
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -185,6 +189,16 @@ def _new_name(path: str) -> str:
     return os.path.join(folder, f".{base}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
+def remove_parts(folder: str | os.PathLike) -> None:
+    """Removes what killed processes left half-written in a folder and below it."""
+    for parent, folders, names in os.walk(folder):
+        for name in filter(_PART.fullmatch, names):
+            os.remove(os.path.join(parent, name))
+        for name in filter(_PART.fullmatch, list(folders)):
+            folders.remove(name)
+            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+
+
 def _cannot_write(path: str, error: OSError) -> InputError:
     kept = "; what stood there is unchanged" if os.path.lexists(path) else ""
     return InputError(f"cannot be written: {error.strerror or error}{kept}", path)
@@ -205,18 +219,19 @@ def atomic_write(path: str | os.PathLike, binary: bool = False) -> Iterator[IO]:
     """Opens a new file that takes the place of `path` only when it is written whole.
 
     Text is UTF-8 with LF. On any error, a full disk included, the new file is removed and what
-    stood at `path` stays as it was.
+    stood at `path` stays as it was. A device or a pipe (`/dev/null`, `/dev/stdout`) is written into.
 
     Raises:
         InputError: the file cannot be written.
     """
+    if _is_stream(path):
+        with _written_into(path, binary) as stream:
+            yield stream
+        return
     path = os.path.realpath(path)
     part = _new_name(path)
     try:
-        if binary:
-            stream = open(part, "xb")
-        else:
-            stream = open(part, "x", encoding="utf-8", newline="\n")
+        stream = _opened(part, "x", binary)
     except OSError as error:
         raise _cannot_write(path, error) from error
     try:
@@ -235,6 +250,30 @@ def atomic_write(path: str | os.PathLike, binary: bool = False) -> Iterator[IO]:
             raise _cannot_write(path, error) from error
         raise
     _flush_folder(os.path.dirname(path))
+
+
+def _opened(path: str | os.PathLike, mode: str, binary: bool) -> IO:
+    if binary:
+        return open(path, mode + "b")
+    return open(path, mode, encoding="utf-8", newline="\n")
+
+
+def _is_stream(path: str | os.PathLike) -> bool:
+    """Whether something stands at `path` that no file may take the place of."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+
+
+@contextlib.contextmanager
+def _written_into(path: str | os.PathLike, binary: bool) -> Iterator[IO]:
+    try:
+        with _opened(path, "w", binary) as stream:
+            yield stream
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.errno not in (*_DISK_ERRORS, errno.ENXIO, errno.EACCES, errno.EPERM):
+            raise
+        raise InputError(f"cannot be written: {error.strerror}", path) from error
 
 
 @contextlib.contextmanager

@@ -396,11 +396,19 @@ def _json_records(
         raise InputError("is empty", name)
 
 
+def _refuse_constant(name: str):
+    raise json.JSONDecodeError(f"{name} is no JSON", name, 0)
+
+
+# Python would read NaN and Infinity, which other readers of our answers could not.
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def _json_record(
     line: str, columns: Mapping[str, str], optional: Collection[str], name: str, number: int
 ) -> Record:
     try:
-        row = json.loads(line)
+        row = _STRICT.decode(line)
     except json.JSONDecodeError as error:
         hint = "; write one object a line (jq -c '.[]')" if line.lstrip().startswith("[") else ""
         place = f"{error.msg} at character {error.colno}"

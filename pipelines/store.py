@@ -122,7 +122,10 @@ class ExampleStore:
         """int64[examples]: how many elements each example has in this column."""
         if self.columns[column].scalar:
             return np.ones(self._length, np.int64)
-        return np.diff(self._ends[column], prepend=0)
+        lengths = np.diff(self._ends[column], prepend=0)
+        if (lengths < 0).any():
+            raise InputError("does not rise: the store is damaged", self._file(column, "ends"))
+        return lengths
 
     def scalars(self, column: str, indices: np.ndarray) -> np.ndarray:
         """[batch, *inner_shape] of a scalar column."""

@@ -586,7 +586,11 @@ def load_tokenizer(directory: str | os.PathLike, name: str = "vocabulary") -> To
         tokenizer = tokenizer._load(directory, name, facts["lower"])
     except FileNotFoundError:
         raise InputError("no such file", file) from None
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except InputError as error:
+        if error.file is not None:
+            raise
+        raise InputError(error.message, os.path.join(directory, f"{name}.txt")) from None
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError("does not describe a vocabulary", file) from error
     if tokenizer.size != facts.get("size"):
         raise InputError(

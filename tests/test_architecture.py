@@ -31,7 +31,7 @@ ALLOWED = {
     "models": {"cells", "layers", "attention"},
     "replicas": {"pipelines"},  # Devices that train together.
     "programs": {"replicas", "pipelines"},  # Compiled functions, counted.
-    "workdir": {"pipelines"},
+    "workdir": {"configs", "pipelines"},
     "tasks": {"configs", "metrics", "pictures", "pipelines", "rouge"}
     | {"models", "cells", "layers", "attention"},
 }

@@ -1,7 +1,10 @@
 """Each piece of bad input: one line with file and line, status 1, no traceback, nothing half-written."""
 
-import errno
+import contextlib
 import json
+import re
+import resource
+import shutil
 
 import pytest
 
@@ -110,8 +113,6 @@ def test_a_line_of_a_megabyte_is_cut_and_counted(tmp_path, capsys):
 
 
 def test_a_broken_config_and_a_foreign_checkpoint(workdir, tmp_path, capsys):
-    import shutil
-
     copy = shutil.copytree(workdir, tmp_path / "w")
     capsys.readouterr()
     (copy / "config.json").write_text("{")
@@ -132,36 +133,49 @@ def test_a_broken_config_and_a_foreign_checkpoint(workdir, tmp_path, capsys):
     assert "has no config.json" in capsys.readouterr().err
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(workdir, tmp_path, capsys, monkeypatch):
-    import shutil
+@contextlib.contextmanager
+def files_below(size):
+    """No file may grow beyond so many bytes: what a full disk is for those who may not mount a small one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    import keras
 
+def test_a_disk_that_fills_up_keeps_the_last_checkpoint(workdir, tmp_path, capsys):
     copy = shutil.copytree(workdir, tmp_path / "w")
-    before = {
-        path.relative_to(copy): path.read_bytes()
-        for path in (copy / "checkpoints").rglob("*")
-        if path.is_file()
-    }
-
-    def full(*arguments, **options):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(keras.Model, "save_weights", full)
-    arguments = [
-        f"--train_data={workdir.parent / 'train.tsv'}",
-        f"--dev_data={workdir.parent / 'dev.tsv'}",
-    ]
+    before = {path: path.read_bytes() for path in checkpoint_files(copy)}
+    arguments = [f"--{name}_data={workdir.parent / name}.tsv" for name in ("train", "dev")]
     capsys.readouterr()
-    assert train(tmp_path, *arguments, epochs=2) == 1
+    with files_below(20_000):  # less than the weights have
+        assert train(tmp_path, *arguments, epochs=2) == 1
     error = capsys.readouterr().err
-    assert "No space left on device" in error and error.count("\n") == 1
-    after = {
-        path.relative_to(copy): path.read_bytes()
-        for path in (copy / "checkpoints").rglob("*")
-        if path.is_file()
-    }
-    assert after == before
+    assert re.fullmatch(
+        r"keras-rnn: .*step-00000013.*: cannot be written: File too large.*\n", error
+    )
+    assert {path: path.read_bytes() for path in checkpoint_files(copy)} == before
+    assert train(tmp_path, *arguments, epochs=2) == 0
+    assert Workdir(copy).index()["last"] == "step-00000026"
+
+
+def checkpoint_files(workdir):
+    return [path for path in (workdir / "checkpoints").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("size", "what"),
+    [(100, "vocabulary.txt"), (1500, "examples/train"), (9000, r"tfevents\S*")],
+)
+def test_a_disk_that_is_full_from_the_start(size, what, workdir, tmp_path, capsys):
+    arguments = [f"--{name}_data={workdir.parent / name}.tsv" for name in ("train", "dev")]
+    with files_below(size):
+        assert train(tmp_path, *arguments) == 1
+    error = capsys.readouterr().err
+    assert re.fullmatch(rf"keras-rnn: .*{what}: cannot be written: File too large\n", error)
+    assert not list(tmp_path.rglob("*.part"))
+    assert not Workdir(tmp_path / "w").index()
 
 
 def test_workdir_that_is_a_file(tmp_path, capsys):

@@ -26,13 +26,13 @@ def test_keys_that_scripts_use_are_there():
 
 def test_config_reads_back_and_refuses_what_it_does_not_know():
     keys = configs.task_keys("classification")
-    config = keys.read({"units": 3, "data.text": "words", "learning_rate": 1}, "config.json")
+    config = keys.read({"units": 3, "data.text": "words", "learning_rate": 1})
     assert (config.units, config.data.text, config.learning_rate) == (3, "words", 1.0)
     assert config.layers == keys["layers"].default
     with pytest.raises(ValueError, match="no config key unitz; did you mean units"):
-        keys.read({"unitz": 3}, "config.json")
+        keys.read({"unitz": 3})
     with pytest.raises(ValueError, match="units is '3', it must be of type int"):
-        keys.read({"units": "3"}, "config.json")
+        keys.read({"units": "3"})
 
 
 def test_changed_keys_are_named():

@@ -11,6 +11,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import app
 from keras_rnn.programs import Programs
+from keras_rnn.trainer import Trainer
 from keras_rnn.workdir import Workdir
 from tests import small_data
 
@@ -206,6 +207,59 @@ def test_a_changed_learning_rate_alone_goes_on_only_where_epochs_are_left(copy, 
     assert "raise --config.epochs" in capsys.readouterr().out
     assert command(copy, *files, learning_rate=0.001, epochs=4) == 0
     assert state_of(copy)["epoch"] == 4
+
+
+def test_a_run_that_was_killed_before_its_scores_writes_them(copy, trained, files, capsys):
+    (copy / "metrics.json").unlink()
+    assert command(copy, *files) == 0
+    capsys.readouterr()
+    got, wanted = (json.loads((run / "metrics.json").read_text()) for run in (copy, trained))
+    facts = [scores.pop("training") for scores in (got, wanted)]
+    assert got == wanted
+    assert facts[0]["best_step"] == facts[1]["best_step"] and facts[0]["steps"] == 39
+
+
+def test_a_finished_run_that_goes_on_may_be_killed_before_its_first_step(
+    copy, files, capsys, monkeypatch
+):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "run", killed)
+        assert command(copy, *files, epochs=4) == 130
+    assert command(copy, *files, epochs=4) == 0
+    assert state_of(copy)["epoch"] == 4
+
+
+def test_a_checkpoint_of_the_same_step_takes_the_place_of_none(copy, files, monkeypatch):
+    """Whenever a file or a folder is renamed, the index names a whole checkpoint."""
+    folder, seen = Workdir(copy), []
+    rename, replace = os.rename, os.replace
+
+    def watched(way):
+        def watch(*paths):
+            way(*paths)
+            seen.append(paths)
+            assert sorted(os.listdir(folder.checkpoint("last"))) == [
+                "model.weights.h5",
+                "state.json",
+                "training.npz",
+            ]
+
+        return watch
+
+    def interrupted(trainer, *arguments):
+        for _ in range(3):
+            trainer.save(better=False, finished="")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "rename", watched(rename))
+    monkeypatch.setattr(os, "replace", watched(replace))
+    monkeypatch.setattr(Trainer, "run", interrupted)
+    assert command(copy, *files, epochs=4) == 130
+    assert len(seen) >= 6
+    assert len(os.listdir(folder.checkpoints)) <= 3
 
 
 def test_early_stopping_and_the_best_checkpoint(files, tmp_path):

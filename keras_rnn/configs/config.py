@@ -7,7 +7,6 @@ here; a task's own file adds its own and may give a shared one another default.
 import dataclasses
 import difflib
 import importlib
-import math
 from collections.abc import Iterable, Mapping
 
 import ml_collections
@@ -33,6 +32,10 @@ CONTINUABLE = (
     "profile_steps",
     "distribute",
 )
+
+# The largest numbers that a key without a bound of its own takes: lengths and ids have 32 bits, and so have floats.
+LARGEST = 2**31 - 1
+LARGEST_FLOAT = 3.4e38
 
 # What of it changes nothing of the weights that come out.
 WITHOUT_EFFECT = ("checkpoint_seconds", "profile_steps", "distribute")
@@ -74,19 +77,27 @@ class Keys(dict[str, Key]):
         """The defaults as a locked `ConfigDict`."""
         return _nested((key.name, key.default) for key in self.values())
 
-    def read(self, values: Mapping[str, Value], where: str) -> ml_collections.ConfigDict:
-        """The config that a workdir keeps (flat), checked; keys it does not know have their default."""
+    def read(self, values: Mapping[str, Value]) -> ml_collections.ConfigDict:
+        """The config that a workdir keeps (flat), checked; keys it does not know have their default.
+
+        Raises:
+            ValueError: of one line, for a key that is not there or a value that it does not allow.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"config is {values!r}, it must hold a value for each key")
         flat = {key.name: key.default for key in self.values()}
         for name, value in values.items():
             if name not in flat:
-                raise ValueError(f"{where}: there is no config key {name}{nearest(name, flat)}")
+                raise ValueError(f"there is no config key {name}{nearest(name, flat)}")
             if isinstance(flat[name], float) and isinstance(value, int):
                 value = float(value)
             if type(value) is not type(flat[name]):
                 kind = type(flat[name]).__name__
-                raise ValueError(f"{where}: {name} is {value!r}, it must be of type {kind}")
+                raise ValueError(f"{name} is {value!r}, it must be of type {kind}")
             flat[name] = value
-        return _nested(flat.items())
+        config = _nested(flat.items())
+        check(config, self, prefix="")
+        return config
 
 
 def _nested(items: Iterable[tuple[str, Value]]) -> ml_collections.ConfigDict:
@@ -130,27 +141,32 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {best}?" if best else ""
 
 
-def check(config: ml_collections.ConfigDict, keys: Keys) -> None:
-    """Raises a ValueError of one line for the first value that its key does not allow."""
+def check(config: ml_collections.ConfigDict, keys: Keys, prefix: str = "--config.") -> None:
+    """Raises a ValueError of one line for the first value that its key does not allow; `prefix` says where it stood."""
     for name, value in flatten(config).items():
         key = keys[name]
         if key.choices and value not in key.choices:
             allowed = ", ".join(str(choice) for choice in key.choices)
             near = nearest(str(value), map(str, key.choices))
-            raise ValueError(f"--config.{name}={value}: it must be one of {allowed}{near}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"--config.{name}={value}: it must be a finite number")
+            raise ValueError(f"{prefix}{name}={value}: it must be one of {allowed}{near}")
+        # Computed with in float32, in which a larger one is none.
+        if isinstance(value, float) and not abs(value) <= LARGEST_FLOAT:
+            raise ValueError(f"{prefix}{name}={value}: it must be a finite number")
         if key.minimum is not None and value < key.minimum:
-            raise ValueError(f"--config.{name}={value}: it must be at least {key.minimum:g}")
-        if key.maximum is not None and value > key.maximum:
-            raise ValueError(f"--config.{name}={value}: it must be at most {key.maximum:g}")
+            raise ValueError(f"{prefix}{name}={value}: it must be at least {key.minimum:g}")
+        maximum = key.maximum
+        if maximum is None and type(key.default) is int:
+            maximum = LARGEST
+        if maximum is not None and value > maximum:
+            shown = f"{maximum:g}" if maximum < 1e6 else f"{maximum:.0f}"
+            raise ValueError(f"{prefix}{name}={value}: it must be at most {shown}")
 
 
 def task_keys(task: str) -> Keys:
     """The keys of a task: the shared ones with the task's defaults, then its own."""
     if task not in TASKS:
         raise ValueError(
-            f"--task={task}: it must be one of {', '.join(TASKS)}{nearest(task, TASKS)}"
+            f"--task={task}: it must be one of {', '.join(TASKS)}{nearest(str(task), TASKS)}"
         )
     module = importlib.import_module(f"keras_rnn.configs.{task}")
     return Keys(module.keys(), doc=module.__doc__)
@@ -255,7 +271,7 @@ def shared_keys(**defaults: Value) -> list[Key]:
             minimum=0,
             maximum=0.99999,
         ),
-        Key("seed", 1, "start of every random draw", minimum=0),
+        Key("seed", 1, "start of every random draw", minimum=0, maximum=2**32 - 1),
         Key(
             "jit_compile",
             True,

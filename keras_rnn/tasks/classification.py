@@ -145,7 +145,7 @@ class Classification(Task):
 
     def load(self, directory, calibrated=True):
         self.features = TextFeatures.load(self.config, directory)
-        kinds = {"labels": list, "counts": list, "examples": int, "vector_dim": int}
+        kinds = {"labels": list[str], "counts": list[int], "examples": int, "vector_dim": int}
         facts = read_facts(directory, LABELS_FILE, kinds)
         self.labels, self.label_counts = facts["labels"], facts["counts"]
         self.examples, self.vectors_dim = facts["examples"], facts["vector_dim"]

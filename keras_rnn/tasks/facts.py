@@ -2,6 +2,7 @@
 
 import json
 import os
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ def read_facts(
     """Reads what `write_facts` wrote.
 
     Arguments:
-        kinds: the type, or the types, that each of these facts must have.
+        kinds: the type, or the types, that each of these facts must have; `list[str]` is a list of strings.
 
     Raises:
         InputError: there is no such file, it is no JSON, or a fact is missing or of another type.
@@ -35,8 +36,15 @@ def read_facts(
     except ValueError as error:
         raise pipelines.InputError(f"is not JSON: {error}", path) from None
     for fact, kind in kinds.items():
-        if not isinstance(facts, dict) or not isinstance(facts.get(fact), kind):
-            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        kind = kind if isinstance(kind, tuple) else (kind,)
+        if not isinstance(facts, dict) or not any(_is(facts.get(fact), k) for k in kind):
+            names = " or ".join(k.__name__ if isinstance(k, type) else str(k) for k in kind)
             message = f"{fact!r} is missing or no {names}; the workdir is damaged"
             raise pipelines.InputError(message, path)
     return facts
+
+
+def _is(value: Any, kind: type) -> bool:
+    if items := typing.get_args(kind):  # list[str]
+        return isinstance(value, list) and all(isinstance(item, items) for item in value)
+    return isinstance(value, kind)

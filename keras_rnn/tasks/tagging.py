@@ -19,6 +19,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import layers, metrics, models, pictures
 from keras_rnn.tasks.blocks import in_blocks
+from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.inputs import tagged_format_of
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Portable, Server, Task, known_cell, model_inputs
@@ -162,30 +163,22 @@ class Tagging(Task):
 
     def save(self, directory):
         self.features.save(directory)
-        with pipelines.atomic_write(os.path.join(directory, TAGS_FILE)) as file:
-            facts = {
-                "scheme": self.scheme,
-                "tags": self.tags,
-                "model_tags": self.model_tags,
-                "width": self.width,
-            }
-            json.dump(facts, file, ensure_ascii=False, indent=1)
-            file.write("\n")
+        facts = {
+            "scheme": self.scheme,
+            "tags": self.tags,
+            "model_tags": self.model_tags,
+            "width": self.width,
+        }
+        write_facts(directory, TAGS_FILE, facts)
         with pipelines.atomic_write(os.path.join(directory, SEEN_FILE)) as file:
             file.writelines(f"{token}\n" for token in sorted(self.seen))
 
     def load(self, directory, calibrated=True):
         self.features = TokenFeatures.load(self.config, directory)
-        path = os.path.join(directory, TAGS_FILE)
-        try:
-            with open(path, encoding="utf-8") as file:
-                facts = json.load(file)
-            self.scheme, self.tags = facts["scheme"], facts["tags"]
-            self.model_tags, self.width = facts["model_tags"], facts["width"]
-        except FileNotFoundError:
-            raise pipelines.InputError("no such file; the workdir is not whole", path) from None
-        except (ValueError, KeyError) as error:
-            raise pipelines.InputError(f"does not describe tags: {error}", path) from None
+        kinds = {"scheme": str, "tags": list[str], "model_tags": list[str], "width": int}
+        facts = read_facts(directory, TAGS_FILE, kinds)
+        self.scheme, self.tags = facts["scheme"], facts["tags"]
+        self.model_tags, self.width = facts["model_tags"], facts["width"]
         path = os.path.join(directory, SEEN_FILE)
         self.seen = {line for _, line in pipelines.numbered_lines(path)}
 

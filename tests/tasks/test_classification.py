@@ -141,7 +141,7 @@ def task_of(records, tmp_path, **settings):
     keys = configs.task_keys("classification")
     config = keys.config()
     flat = {**configs.flatten(config), **settings}
-    config = keys.read(flat, "test")
+    config = keys.read(flat)
     task = make_task("classification", config)
     path = small_data.write_jsonl(tmp_path / "records.jsonl", records)
     task.fit(lambda: task.read(path))

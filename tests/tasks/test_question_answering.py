@@ -223,7 +223,7 @@ def test_predict_keeps_the_place_of_what_it_cannot_read(words, capsys, tmp_path)
 def task_of(records, tmp_path, **settings):
     keys = configs.task_keys("question_answering")
     flat = {**configs.flatten(keys.config()), **settings}
-    task = make_task("question_answering", keys.read(flat, "test"))
+    task = make_task("question_answering", keys.read(flat))
     path = small_questions.write(tmp_path / "records.jsonl", records)
     task.fit(lambda: task.read(path))
     return task, path
