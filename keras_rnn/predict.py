@@ -50,8 +50,11 @@ def predict(run: Run, source: str = "", target: str = "", output_format: str = "
     else:
         with _opened(target) as file:
             writer = WRITERS[output_format](run, file, source)
-            for record, answer in answered():
+            for number, (record, answer) in enumerate(answered(), start=1):
                 writer.write(record, answer)
+                if number % CHUNK == 0:
+                    # Whoever reads on the other end need not wait for the end of the input.
+                    file.flush()
             file.flush()
     for reason, count in counts.items():
         print(f"keras-rnn: {count:,} {reason}", file=sys.stderr)

@@ -450,6 +450,106 @@ CASES = {
         {"s/sound.json": None},
         r"sound\.json: no such file",
     ),
+    # Numbers and columns that cannot be
+    "a seed beyond 32 bits": (train("tagging", seed=2**32), {}, r"seed=.*at most 4294967295"),
+    "a length beyond 32 bits": (train("tagging", max_length=10**30), {}, r"at most 2147483647"),
+    "a rate beyond float32": (train("tagging", learning_rate=1e300), {}, r"a finite number"),
+    "a group for a key": (train("tagging", data=5), {}, r"no config key data"),
+    "no name of a key": ([*train("tagging"), "--config.=5"], {}, r"no config key"),
+    "no name of a column": on("a.tsv", TABLE, r"a\.tsv:1: no column ''", data__text=""),
+    "a quote for a delimiter": on("a.tsv", TABLE, r"delimiter must be one", data__delimiter='"'),
+    "a label that is no number": on(
+        "a.jsonl", b'{"text": "a", "label": NaN}\n', r"a\.jsonl:1: .*NaN is no JSON"
+    ),
+    "a text without end": on(
+        "a.jsonl", b'{"text": Infinity, "label": "x"}\n', r"a\.jsonl:1: .*Infinity is no JSON"
+    ),
+    "a label that is null": on(
+        "a.jsonl", b'{"text": "a", "label": null}\n', r"a\.jsonl:1: 'label' is null"
+    ),
+    "two objects in a line": on("a.jsonl", b"{} {}\n", r"a\.jsonl:1: not a JSON object: Extra"),
+    "garbage behind a gzip": on("a.tsv.gz", gzip.compress(TABLE) + b"!", r"a\.tsv\.gz: .*gzip"),
+    "UTF-16 without its mark": on("a.tsv", TABLE.decode().encode("utf-16-le"), r"a\.tsv:1: a NUL"),
+    "a PDF": on("a.tsv", b"%PDF-1.4\0", r"a\.tsv:1: a NUL byte"),
+    "ends of lines of old": on("a.tsv", TABLE.replace(b"\n", b"\r"), r"a\.tsv:1: no column"),
+    "nothing at all": (train("classification", "/dev/null"), {}, r"/dev/null: is empty"),
+    "commas for files": (train("classification", ",,"), {}, r"no file is named"),
+    "standard input, read twice": (train("classification", "-"), {}, r"standard input"),
+    "a workdir below a file": (
+        ["train", "--task=tagging", "--workdir=a/w"],
+        {"a": b""},
+        r"a/w: cannot be made",
+    ),
+    "a name that is too long": (
+        ["train", "--task=tagging", f"--workdir={'n' * 300}"],
+        {},
+        r"too long",
+    ),
+    "a module that ends the process": (
+        [*train("tagging"), "--import=exiting_cells"],
+        {"exiting_cells.py": b"raise SystemExit(0)\n"},
+        r"--import=exiting_cells.*line 1: SystemExit",
+    ),
+    "a file for a module": ([*train("tagging"), "--import=a/b.py"], {}, r"--import=a/b\.py"),
+    "a beginning from nowhere": (
+        train("classification", "a.tsv", init_from="nowhere"),
+        {"a.tsv": TABLE},
+        r"init_from=nowhere: it is no folder of a train",
+    ),
+    "an empty tag": on("a.conll", TAGGED + b"Bo\t\n\n", r"a\.conll:31: ", "tagging"),
+    "three sides": (
+        train("translation", "a,b,c"),
+        {"a": b"eins\n", "b": b"one\n", "c": b"un\n"},
+        r"SOURCE,TARGET",
+    ),
+    "a NUL in a target": (
+        train("translation", "a,b"),
+        {"a": b"eins\nzwei\n", "b": b"one\ntw\0o\n"},
+        r"b:2: a NUL byte",
+    ),
+    "Latin-1 in a target": (
+        train("translation", "a,b"),
+        {"a": b"eins\nzwei\n", "b": b"one\ntw\xffo\n"},
+        r"b:2: invalid UTF-8",
+    ),
+    "answers of both kinds": on(
+        "a.jsonl", lines(*STORIES), r"answers=both", "question_answering", answers="both"
+    ),
+    "a null context": asked(r"'context' is null", context=None),
+    "a summary that is null": summaries(
+        "a.jsonl", b'{"text": "a b", "summary": null}\n', r"a\.jsonl:1: 'summary' is null"
+    ),
+    "a row of summaries too long": summaries(
+        "a.csv", b"text,summary\na b,a\na,b,c\n", r"a\.csv:3: the row has 3 fields"
+    ),
+    "no bands": (train("speech_recognition", mels=0), {}, r"mels=0.*at least"),
+    "an MP3 named .wav": heard(r"bad\.wav: is no sound", b"ID3\x03" + b"\xff\xfb\x90\x44" * 99),
+    "a manifest for a sound": heard(r"m\.jsonl: is no sound", audio="m.jsonl"),
+    "a beam where none is": (
+        ["evaluate", "--workdir={workdir}", "--config.search.beam=3"],
+        {},
+        r"no config key search\.beam",
+    ),
+    "half a gzip to answer": (
+        ["predict", "--workdir={workdir}", "--input=a.txt.gz", "--output=o"],
+        {"a.txt.gz": gzip.compress(b"fine\n" * 999)[:-9]},
+        r"a\.txt\.gz: is not a whole gzip file",
+    ),
+    "an output on a full device": (
+        ["predict", "--workdir={workdir}", "--input=a.txt", "--output=/dev/full"],
+        {"a.txt": b"fine\n"},
+        r"/dev/full: cannot be written",
+    ),
+    "an export onto the workdir": (
+        ["export", "--workdir={workdir}", "--output={workdir}"],
+        {},
+        r"w: is there already and is no export",
+    ),
+    "an export below a file": (
+        ["export", "--workdir={workdir}", "--output=a/o"],
+        {"a": b""},
+        r"a: ",
+    ),
     # A run that is there
     "another task's run": (
         ["train", "--task=tagging", "--workdir={workdir}"],
@@ -677,4 +777,4 @@ def snapshot(folder):
 
 
 def test_there_are_many():
-    assert len(CASES) >= 120
+    assert len(CASES) >= 160

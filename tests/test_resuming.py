@@ -1,5 +1,6 @@
 """Trainings that are killed, interrupted and started again, in processes of their own."""
 
+import functools
 import glob
 import json
 import os
@@ -19,14 +20,20 @@ from keras_rnn.workdir import Workdir
 from tests import small_data
 
 ROOT = Path(__file__).resolve().parents[1]
+SETTINGS = {
+    "batch_size": 8,
+    "average": 0.9,
+    "checkpoint_seconds": 0.05,
+    "dropout": 0.2,
+    "pictures": 1,
+}
 
 
-def started(workdir, files) -> subprocess.Popen:
-    settings = {"epochs": 12, "batch_size": 8, "average": 0.9, "checkpoint_seconds": 0.05}
-    settings |= {"dropout": 0.2, "pictures": 1}
+def started(workdir, files, epochs) -> subprocess.Popen:
     arguments = ["--task=classification", f"--workdir={workdir}", *files]
+    overrides = small_data.overrides(**SETTINGS, epochs=epochs)
     return subprocess.Popen(
-        [sys.executable, "-m", "keras_rnn", "train", *arguments, *small_data.overrides(**settings)],
+        [sys.executable, "-m", "keras_rnn", "train", *arguments, *overrides],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -59,11 +66,17 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def undisturbed(files, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("undisturbed") / "w"
-    process = started(workdir, files)
-    out, error = process.communicate()
-    assert process.returncode == 0, out + error
-    return workdir
+    """The run of so many epochs that nobody disturbs."""
+
+    @functools.cache
+    def run(epochs):
+        workdir = tmp_path_factory.mktemp("undisturbed") / "w"
+        process = started(workdir, files, epochs)
+        out, error = process.communicate()
+        assert process.returncode == 0, out + error
+        return workdir
+
+    return run
 
 
 def same_end(workdir, undisturbed):
@@ -87,18 +100,19 @@ def same_end(workdir, undisturbed):
 
 
 @pytest.mark.parametrize(
-    ("kills", "how"),
+    ("kills", "how", "epochs"),
     [
-        (3, signal.SIGKILL),
-        (2, signal.SIGINT),
-        pytest.param(50, signal.SIGKILL, marks=pytest.mark.full),
+        (3, signal.SIGKILL, 12),
+        (2, signal.SIGINT, 12),
+        pytest.param(50, signal.SIGKILL, 150, marks=pytest.mark.full),
     ],
 )
-def test_ended_at_any_moment_it_goes_on(kills, how, files, undisturbed, tmp_path):
+def test_ended_at_any_moment_it_goes_on(kills, how, epochs, files, undisturbed, tmp_path):
     generator = random.Random(kills)
     workdir = tmp_path / "w"
+    killed = 0
     for _ in range(kills):
-        process = started(workdir, files)
+        process = started(workdir, files, epochs)
         lines = []
         # Its first line comes before the first compilation.
         while line := process.stdout.readline():
@@ -112,12 +126,66 @@ def test_ended_at_any_moment_it_goes_on(kills, how, files, undisturbed, tmp_path
         if process.returncode == 0 or Workdir(str(workdir)).read("metrics.json", default={}):
             break
         assert process.returncode == (130 if how == signal.SIGINT else -how), error
+        killed += 1
         if how == signal.SIGINT:
             assert "the same command goes on from step" in error and error.count("\n") == 1
-    process = started(workdir, files)
+    if epochs > 12:  # so many that no machine comes to the end before
+        assert killed == kills
+    process = started(workdir, files, epochs)
     out, error = process.communicate()
     assert process.returncode == 0, out + error
-    same_end(workdir, undisturbed)
+    same_end(workdir, undisturbed(epochs))
+    assert not list(workdir.rglob("*.part"))
+
+
+# Before which file of a workdir, when it is opened for writing or renamed, a training is killed: the vocabulary, the
+# examples, a checkpoint, the index that names it, the scores.
+MOMENTS = (
+    "vocabulary.json",
+    "examples/.train",
+    "examples/facts.json",
+    "training.npz",
+    "checkpoints/step-00000020",
+    "checkpoints/index.json",
+    "calibration.json",
+    "metrics.json",
+)
+
+KILLER = """
+import os, signal, sys
+wanted = os.environ["KILLED_BEFORE"]
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], str) and arguments[2] & os.O_WRONLY:
+        path = arguments[0]
+    elif event == "os.rename":
+        path = os.fspath(arguments[1])
+    else:
+        return
+    if wanted in path:
+        os.kill(os.getpid(), signal.SIGKILL)
+if wanted:
+    sys.addaudithook(watch)
+from keras_rnn.app import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.full
+def test_killed_while_it_writes(files, undisturbed, tmp_path):
+    workdir = tmp_path / "w"
+    settings = small_data.overrides(**SETTINGS, epochs=12)
+    command = ["train", "--task=classification", f"--workdir={workdir}", *files, *settings]
+    for moment in (*MOMENTS, ""):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLER, *command],
+            cwd=ROOT,
+            env={**os.environ, "KILLED_BEFORE": moment},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == (-signal.SIGKILL if moment else 0), (moment, done.stderr)
+    same_end(workdir, undisturbed(12))
+    assert not list(workdir.rglob("*.part"))
 
 
 def test_points_after_a_step_are_dropped_and_a_torn_end_does_not_matter(tmp_path):

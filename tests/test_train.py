@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import app
 from keras_rnn.programs import Programs
+from keras_rnn.tasks.classification import Classification
 from keras_rnn.trainer import Trainer
 from keras_rnn.workdir import Workdir
 from tests import small_data
@@ -260,6 +263,44 @@ def test_a_checkpoint_of_the_same_step_takes_the_place_of_none(copy, files, monk
     assert command(copy, *files, epochs=4) == 130
     assert len(seen) >= 6
     assert len(os.listdir(folder.checkpoints)) <= 3
+
+
+def test_ctrl_c_that_a_library_turns_into_another_error(files, tmp_path, monkeypatch, capsys):
+    def interrupted(task):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            raise ValueError("could not pack a sequence") from None
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Classification, "build_model", interrupted)
+    assert command(tmp_path / "w", *files) == 130
+    assert capsys.readouterr().err == "keras-rnn: interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            tf.errors.ResourceExhaustedError(
+                None, None, "{{node x}} /a/b; No space left on device"
+            ),
+            "/a/b: cannot be written: No space left on device",
+        ),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), "batch_size"),
+        (MemoryError(), "the memory is not enough"),
+    ],
+)
+def test_no_memory_and_no_room_are_one_line(error, expected, files, tmp_path, monkeypatch, capsys):
+    def fails(task):
+        raise error
+
+    monkeypatch.setattr(Classification, "build_model", fails)
+    assert command(tmp_path / "w", *files) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("keras-rnn: ") and said.count("\n") == 1 and expected in said
 
 
 def test_early_stopping_and_the_best_checkpoint(files, tmp_path):

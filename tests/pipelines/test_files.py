@@ -8,7 +8,15 @@ import sys
 
 import pytest
 
-from pipelines import InputError, atomic_directory, atomic_write, expand, files, numbered_lines
+from pipelines import (
+    InputError,
+    atomic_directory,
+    atomic_write,
+    expand,
+    files,
+    numbered_lines,
+    remove_parts,
+)
 
 
 def listing(folder):
@@ -201,3 +209,41 @@ except InputError as error:
     ), done.stderr
     assert listing(tmp_path) == ["store"]
     assert os.path.getsize(os.path.join(folder, "text.values")) == 8
+
+
+def test_a_device_or_a_pipe_is_written_into_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_write(pipe) as stream:
+        stream.write("to whoever reads\n")
+    assert os.read(reader, 100) == b"to whoever reads\n"
+    os.close(reader)
+    link = tmp_path / "full"
+    link.symlink_to("/dev/full")
+    with (
+        pytest.raises(InputError, match="full: cannot be written: No space left"),
+        atomic_write(link) as stream,
+    ):
+        stream.write("nowhere")
+    assert sorted(os.listdir(tmp_path)) == ["full", "pipe"]
+    assert pipe.is_fifo() and link.is_char_device()
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    code = (
+        "import os, pipelines\n"
+        "with pipelines.atomic_directory('inner/store') as folder:\n"
+        "    with pipelines.atomic_write('inner/list.txt') as stream:\n"
+        "        os._exit(0)\n"
+    )
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / ".mine.part").write_text("kept")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=with_this_path())
+    assert len(os.listdir(tmp_path / "inner")) == 3
+    remove_parts(tmp_path)
+    assert os.listdir(tmp_path / "inner") == [".mine.part"]
+
+
+def with_this_path():
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
