@@ -19,7 +19,8 @@ def session(task: str, export: str, sentences: list[str], batch: int) -> Callabl
     names = encoding.rules["labels" if task == "classification" else "tags"]
     model = onnxruntime.InferenceSession(folder / "model.onnx")
     places = {output.name: number for number, output in enumerate(model.get_outputs())}
-    numbers = itertools.cycle(range(0, len(sentences) - batch + 1, batch))
+    starts = range(0, len(sentences) - batch + 1, batch)
+    numbers = itertools.cycle(starts)
 
     def run() -> None:
         start = next(numbers)
@@ -38,4 +39,6 @@ def session(task: str, export: str, sentences: list[str], batch: int) -> Callabl
             tags = found[places["tags"]]
             [[names[tag] for tag in found[: len(row)]] for found, row in zip(tags, rows)]
 
+    for _ in starts:  # every shape has been seen before the race
+        run()
     return run

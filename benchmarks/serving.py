@@ -25,7 +25,7 @@ EXAMPLES, BATCHES = 2000, (1, 32)
 LONGEST = 20
 
 # Sentences that are asked for.
-ASKED = 256
+ASKED = 128
 
 
 def export(texts: Texts, scratch: pathlib.Path) -> dict[str, str]:
