@@ -206,7 +206,7 @@ def damaged(parent, folder, what) -> None:
         ("vocabulary", "vocabulary"),
         (
             "labels",
-            "vocabulary.labels.json: 'labels' is missing or no list; the workdir is damaged",
+            "vocabulary.labels.json: 'labels' is missing or no list[str]; the workdir is damaged",
         ),
         ("cell", "--config.cell=MyCell: it must be one of"),
         ("import", "--import=no_cells: there is no such module"),
