@@ -134,7 +134,7 @@ def _status(arguments: list[str]) -> int:
 
 # How TensorFlow says that a file could not be written, the one that it names.
 _FULL = re.compile(
-    r"(?:^|\}\} )(\S[^;\n]*); (No space left on device|Disk quota exceeded|File too large)"
+    r"^(?:\{\{[^}]*\}\} )?([^;\n]*); (No space left on device|Disk quota exceeded|File too large)"
 )
 _NO_MEMORY = "the memory is not enough; smaller --config.batch_size, units, vocabulary_size or max_length need less"
 

@@ -285,9 +285,11 @@ def test_ctrl_c_that_a_library_turns_into_another_error(files, tmp_path, monkeyp
     [
         (
             tf.errors.ResourceExhaustedError(
-                None, None, "{{node x}} /a/b; No space left on device"
+                None,
+                None,
+                "{{function_node __wrapped__SaveV2_device_/job:x/task:0}} /a/b; No space left on device",
             ),
-            "/a/b: cannot be written: No space left on device",
+            "keras-rnn: /a/b: cannot be written: No space left on device\n",
         ),
         (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), "batch_size"),
         (MemoryError(), "the memory is not enough"),
