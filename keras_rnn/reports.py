@@ -23,8 +23,8 @@ PROJECTED_WORDS = 10_000
 # Share of the training's time that histograms and pictures may take.
 SHOWING_SHARE = 0.02
 
-# Seconds that they are taken to need before they have been made once.
-SHOWING_SECONDS = 1.0
+# Seconds that they are taken to need before they have been made once: the first time functions are traced for them.
+SHOWING_SECONDS = 5.0
 
 # Seconds between two drawings of the bar, and its width.
 BAR_INTERVAL = 0.1
@@ -140,7 +140,8 @@ class Board(keras.callbacks.Callback):
         }
         self.seen = {}
         self.began = time.perf_counter()
-        self.showing = SHOWING_SECONDS
+        # Seconds that histograms and pictures have taken, and those that they are taken to need once more.
+        self.showing, self.needed = 0.0, SHOWING_SECONDS
 
     def on_train_batch_end(self, batch, logs=None):
         if not logs or logs.get("loss") == self.seen.get("loss"):
@@ -172,13 +173,17 @@ class Board(keras.callbacks.Callback):
                 self._histograms()
             with self.writers["dev"].as_default(step):
                 self._pictures()
-            self.showing += time.perf_counter() - start
+            self.needed = time.perf_counter() - start
+            self.showing += self.needed
         for writer in self.writers.values():
             writer.flush()
 
     def _is_affordable(self) -> bool:
-        """Whether histograms and pictures have taken but their share of the time."""
-        return self.showing <= SHOWING_SHARE * (time.perf_counter() - self.began)
+        """Whether histograms and pictures, those of now and of the last evaluation counted, take but their share of
+        the time.
+        """
+        expected = self.showing + 2 * self.needed
+        return expected <= SHOWING_SHARE * (time.perf_counter() - self.began)
 
     def _histograms(self):
         trainer = self.trainer
