@@ -141,7 +141,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=20, help="turns of each contestant")
     parser.add_argument("--only", default="", help="rows whose name contains this; writes nothing")
-    parser.add_argument("--quick", action="store_true", help="the two smallest shapes alone")
+    parser.add_argument(
+        "--quick", action="store_true", help="the smallest shapes alone; writes nothing"
+    )
     parser.add_argument(
         "--import", dest="file", default="", help="a module, or its file, with a cell of yours"
     )
@@ -154,9 +156,8 @@ def main() -> None:
         names = [options.cell] if options.cell else user_cells(file)
         if not names:
             parser.error(f"{file}: no class whose base is a cell")
-        problems = [
-            Problem(name, *s) for name in names for s in [*CUSTOM_SHAPES, (64, 50, 300, 512)]
-        ]
+        shapes = CUSTOM_SHAPES[:1] if options.quick else [*CUSTOM_SHAPES, (64, 50, 300, 512)]
+        problems = [Problem(name, *shape) for name in names for shape in shapes]
         race(problems, lambda problem: custom_entries(problem, file, False), options.rounds)
         return
     kept = [p for p in standard_problems(SHAPES) if options.only in p.name]

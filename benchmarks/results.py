@@ -133,7 +133,7 @@ def _draw(ratios: Mapping[str, Mapping[str, float]], title: str):
     from matplotlib.figure import Figure
 
     rows = list(dict.fromkeys(row for found in ratios.values() for row in found))
-    figure = Figure(figsize=(9, 1.2 + 0.24 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(9, 2.4 + 0.24 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
     for number, (name, found) in enumerate(ratios.items()):
         places = [rows.index(row) for row in found]
@@ -142,9 +142,9 @@ def _draw(ratios: Mapping[str, Mapping[str, float]], title: str):
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
     axes.set_xlabel("our time as a share of the other's; left of 1 we are faster")
     axes.set_title(title)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12 - 1 / len(rows)), ncols=4)
+    figure.legend(loc="outside lower center", ncols=4)
     return figure

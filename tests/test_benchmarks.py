@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import cells, results, texts
+from benchmarks import cells, growth, results, serving, start, texts, training
 from benchmarks.racing import Contestant, Entry, fastest, referee
 from benchmarks.shapes import Problem
 
@@ -86,22 +86,125 @@ def test_geometric_mean():
     assert np.isnan(results.geometric_mean([]))
 
 
-def test_a_race_is_written_for_people_and_for_programs(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where results are written for the time being."""
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     monkeypatch.setattr(results, "machine", lambda: {"machine": "abacus", "date": "2020-01-02"})
+    return tmp_path
+
+
+def written(folder, name):
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def test_a_race_is_written_for_people_and_for_programs(folder):
     header, rows = ["what", "ms"], [["small", 1.23456], ["large", 12345.6], ["lost", float("nan")]]
     results.write(
         "beads", "Beads", "Moved by hand.", header, rows, ["half"], {"Keras": {"small": 0.5}}
     )
-    table = (tmp_path / "beads.md").read_text().splitlines()
+    table = (folder / "beads.md").read_text().splitlines()
     assert table[0] == "# Beads"
     assert table[-3:] == ["| small | 1.23 |", "| large | 12,346 |", "| lost |  |"]
     assert "![Beads](beads.png)" in table
-    data = json.loads((tmp_path / "beads.json").read_text())
+    data = json.loads((folder / "beads.json").read_text())
     assert data["rows"][:2] == rows[:2] and data["facts"]["machine"] == "abacus"
-    assert (tmp_path / "beads.png").read_bytes().startswith(b"\x89PNG")
-    index = (tmp_path / "README.md").read_text()
+    assert (folder / "beads.png").read_bytes().startswith(b"\x89PNG")
+    index = (folder / "README.md").read_text()
     assert "## [Beads](beads.md)\n\n2020-01-02, abacus\n\n- half\n" in index
+
+
+def test_cells_are_reported(folder):
+    found = [
+        (Problem("lstm", 1, 2, 3, 4), {"ours": 1.0, "Keras": 4.0, "Keras XLA": 2.0}),
+        (Problem("gru", 1, 2, 3, 4), {"ours": 1.0, "Keras": 0.5, "PyTorch": 4.0}),
+    ]
+    cells.report("cells", "Cells", "note", found)
+    assert written(folder, "cells")["summary"] == [
+        "ours / Keras: geometric mean 1.00, 0.50 to 2.00",
+        "ours / PyTorch: geometric mean 0.25, 0.25 to 0.25",
+    ]
+    assert written(folder, "cells")["rows"][0][1:4] == [1000.0, 4000.0, 2000.0]
+
+
+def test_training_is_reported(folder):
+    found = {}
+    for name, ours in (("tagging", 3.0), ("tagging, softmax", 2.0)):
+        seconds = {"ours": ours, "Keras": 6.0, "PyTorch": 1.0, training.SPARSE: 0.1}
+        found[name] = (seconds, {who: 60 / value for who, value in seconds.items()})
+    training.report(found, data="")
+    assert written(folder, "training")["summary"] == [
+        "our time / Keras: tagging 0.50, tagging, softmax 0.33",
+        "our time / PyTorch: tagging 3.00, tagging, softmax 2.00",
+        "the conditional random field costs us +50%",
+    ]
+    assert written(folder, "training")["rows"][0] == ["tagging", 20.0, 10.0, 60.0, 600.0, 0.5, 3.0]
+    assert "Generated sentences." in (folder / "training.md").read_text()
+
+
+def test_serving_is_reported_by_the_fastest_other(folder):
+    calls = {
+        "serving_default": [0.002] * 98 + [0.01] * 2,
+        "compiled": [0.001] * 100,
+        "ONNX Runtime": [0.004] * 100,
+        "TorchScript": [0.001] * 98 + [0.02] * 2,
+    }
+    times = serving.percentiles(calls)
+    assert times["serving_default"] == pytest.approx((2.0, 10.0))
+    shares = serving.shares(times)
+    assert shares == pytest.approx(
+        {
+            "serving_default p50": 2.0,
+            "serving_default p99": 2.5,
+            "compiled p50": 1.0,
+            "compiled p99": 0.25,
+        }
+    )
+    serving.report({"one": times})
+    assert written(folder, "serving")["rows"][0][-4:] == pytest.approx([2.0, 2.5, 1.0, 0.25])
+    assert serving.shares({"compiled": (1.0, 1.0)}) == {}
+
+
+def test_growth_is_reported_as_powers(folder):
+    assert growth.exponent([4, 64, 256], [99.0, 8.0, 16.0]) == pytest.approx(0.5)
+    found = {}
+    for time in (256, 1024):
+        for kind, root in (("all kept", 1.0), ("rematerialize=True", 0.5)):
+            bytes_kept = int(2**20 * time**root)
+            measured = growth.Measured(time / 1000, 2 * bytes_kept, 2**30, bytes_kept)
+            found["time", time, kind] = (Problem("lstm", 16, time, 128, 128), measured)
+    found["large", 16384, "rematerialize=True"] = (growth.LARGE, measured)
+    growth.report(found)
+    assert written(folder, "growth")["summary"] == [
+        "all kept, time from 256 to 1024: time grows as time^1.00, memory beyond inputs and outputs as time^1.00",
+        "rematerialize=True, time from 256 to 1024: time grows as time^1.00, memory beyond inputs and outputs as "
+        "time^0.50",
+        "16384 steps of 32 x 256 units with rematerialize=True: 1.00 GiB, the process and TensorFlow included",
+    ]
+    assert (folder / "growth.png").exists()
+
+
+def test_the_start_is_reported(folder):
+    facts = {
+        "lengths": 4,
+        "batches": 9,
+        "programs, epoch 1": 5,
+        "programs, epoch 2": 0,
+        "files in the cache": 6,
+        "seconds of compiling": 8.0,
+    }
+    cached = {**facts, "seconds of compiling": 2.0}
+    start.report(
+        {"keras_rnn": 2.2, "TensorFlow with Keras": 2.0, "keras-rnn train --help": 0.1},
+        {"ours": 3.0, "Keras": 2.0, "Keras XLA": 4.0},
+        {"nothing in the cache": facts, "again, from the cache": cached},
+    )
+    assert written(folder, "start")["summary"] == [
+        "import: 1.10 of TensorFlow with Keras",
+        "first step: 1.50 of the faster of stock Keras's",
+        "4 programs for 4 padded lengths and one for the update in the first epoch, 0 in the second",
+        "compiling takes 0.25 of the time where the cache has the programs",
+    ]
 
 
 def test_masks_have_the_lengths_of_sentences():
