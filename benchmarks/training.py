@@ -1,6 +1,6 @@
 """Whole training: from the files to updated weights, an epoch a run, input pipeline and optimizer included.
 
-    python -m benchmarks.training [--data=FOLDER] [--rounds=5] [--only=tagging] [--quick]
+    python -m benchmarks.training [--data=FOLDER] [--rounds=3] [--only=tagging] [--quick]
 
 Sentences are classified (a bidirectional LSTM of 128 units, pooled by attention, embeddings of 300), tagged (the same
 under a conditional random field, and once under a softmax, embeddings of 100) and translated (GRUs of 256 units,
@@ -20,7 +20,7 @@ from benchmarks import racing, results
 from benchmarks.racing import Entry
 from benchmarks.texts import prepare
 
-EXAMPLES = {"classification": 4000, "tagging": 2000, "translation": 1280}
+EXAMPLES = {"classification": 1024, "tagging": 1024, "translation": 384}
 RACES = {
     "classification": ("classification", {}),
     "tagging": ("tagging", {}),
@@ -45,7 +45,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", default="", help="a folder with sentiment, slots and translation")
-    parser.add_argument("--rounds", type=int, default=5, help="epochs of each contestant")
+    parser.add_argument("--rounds", type=int, default=3, help="epochs of each contestant")
     parser.add_argument("--only", default="", help="races whose name has this; writes nothing")
     parser.add_argument("--quick", action="store_true", help="few sentences; writes nothing")
     options = parser.parse_args()
