@@ -190,8 +190,8 @@ for kind in KINDS:
 number = next(number for number, record in enumerate(dev) if record["task"] == "thing")
 record, shown = dev[number], sentences(dev[number])
 features = {name: value[number : number + 1] for name, value in dev_features.items()}
-x = reader.fact(reader._sentences(features, False))
-queries = tf.repeat(reader.query(reader._question(features, False))[:, None], STORY, axis=1)
+x = reader.facts(features)
+queries = tf.repeat(reader.question(features)[:, None], STORY, axis=1)
 first, distances = queries, []
 for forwards, backwards in zip(reader.forwards, reader.backwards):
     inputs = tf.concat([x, queries], axis=-1)

@@ -4,6 +4,7 @@ The environment is set here because it must stand before TensorFlow is first imp
 need no TensorFlow do not import it: the fixtures look at what is loaded already.
 """
 
+import functools
 import os
 import sys
 
@@ -44,6 +45,25 @@ def forgets_registered_classes():
     for name in set(registered) - before:
         if not name.startswith("keras_rnn>"):
             del registered[name]
+
+
+@pytest.fixture(scope="module")
+def opened_once():
+    """Commands of a module open a run once for the same settings: what one of them traced answers the next."""
+    from keras_rnn import app
+
+    really, opened = app._open, {}
+
+    def open_once(values, overrides):
+        settings = values["workdir"], tuple(sorted(overrides.items()))
+        if settings not in opened:
+            run = opened[settings] = really(values, overrides)
+            run.task.server = functools.cache(run.task.server)
+        return opened[settings]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app, "_open", open_once)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")

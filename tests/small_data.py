@@ -15,14 +15,14 @@ SETTINGS = {
     "learning_rate": 0.02,
     "epochs": 3,
     "batch_size": 16,
-    "max_shapes": 2,
+    "max_shapes": 1,
     "dropout": 0.1,
     "word_dropout": 0.0,
     "average": 0.0,
     "schedule": "constant",
     "patience": 5,
     "jit_compile": False,
-    "pictures": 2,
+    "pictures": 0,
 }
 
 

@@ -19,11 +19,11 @@ SETTINGS = {
     "learning_rate": 0.01,
     "warmup_steps": 0,
     "schedule": "constant",
-    "max_shapes": 2,
+    "max_shapes": 1,
     "dropout": 0.0,
-    "max_length": 60,
+    "max_length": 32,
     "jit_compile": False,
-    "pictures": 2,
+    "pictures": 0,
 }
 
 

@@ -708,7 +708,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    return small_data.train_small(tmp_path_factory.mktemp("run"), epochs=1)
+    return small_data.train_small(tmp_path_factory.mktemp("run"), epochs=0)
 
 
 @pytest.fixture(scope="module")
@@ -728,14 +728,14 @@ def runs(trained, tmp_path_factory):
 
 def train_on_stories(folder):
     data = small_questions.write(folder / "train.jsonl", STORIES)
-    assert small_questions.train(folder, f"--train_data={data}", epochs=1, pictures=0) == 0
+    assert small_questions.train(folder, f"--train_data={data}", epochs=0) == 0
 
 
 def train_on_sounds(folder):
     sound, manifest = folder / "a.wav", folder / "m.jsonl"
     sound.write_bytes(wav())
     manifest.write_bytes(lines(*[{"audio": "a.wav", "text": "one two"}] * 12))
-    command = train("speech_recognition", manifest, mels=4, layers=2, pictures=0)
+    command = train("speech_recognition", manifest, mels=4, layers=2, epochs=0)
     assert app.main([*command, f"--workdir={folder / 'w'}"]) == 0
 
 

@@ -11,6 +11,8 @@ import pytest
 from keras_rnn import app, predict
 from tests import small_data
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):

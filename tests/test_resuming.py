@@ -26,6 +26,7 @@ SETTINGS = {
     "checkpoint_seconds": 0.05,
     "dropout": 0.2,
     "pictures": 1,
+    "max_shapes": 2,
 }
 
 

@@ -40,11 +40,15 @@ def files(tmp_path_factory):
     ]
 
 
+# Of the run that tests look at or go on with: two shapes, and pictures.
+WHOLE = {"max_shapes": 2, "pictures": 2}
+
+
 @pytest.fixture(scope="module")
 def trained(files, tmp_path_factory):
     """A finished run of three epochs."""
     workdir = tmp_path_factory.mktemp("run") / "w"
-    assert command(workdir, *files) == 0
+    assert command(workdir, *files, **WHOLE) == 0
     return workdir
 
 
@@ -153,7 +157,7 @@ def test_start_and_end_lines(files, tmp_path, capsys):
 
 def test_a_finished_run_says_so_and_trains_no_further(copy, files, capsys):
     before = (copy / "checkpoints" / "index.json").read_bytes()
-    assert command(copy, *files) == 0
+    assert command(copy, *files, **WHOLE) == 0
     assert "is finished: epochs=3 is reached" in capsys.readouterr().out
     assert (copy / "checkpoints" / "index.json").read_bytes() == before
 
@@ -176,8 +180,8 @@ def test_going_on_ends_where_one_training_would_have_ended(files, tmp_path, caps
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(files, tmp_path, trained):
-    assert command(tmp_path / "same", *files) == 0
-    assert command(tmp_path / "other", *files, seed=2) == 0
+    assert command(tmp_path / "same", *files, max_shapes=2) == 0
+    assert command(tmp_path / "other", *files, max_shapes=2, seed=2) == 0
     first = weights_of(trained)
     for name, value in weights_of(tmp_path / "same").items():
         np.testing.assert_array_equal(value, first[name], err_msg=name)
@@ -195,20 +199,20 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(files, tmp
     ],
 )
 def test_a_changed_key_is_refused_by_name(copy, files, change, expected, capsys):
-    assert command(copy, *files, **change) == 1
+    assert command(copy, *files, **{**WHOLE, **change}) == 1
     error = capsys.readouterr().err
     assert expected in error and "epochs, max_steps, learning_rate" in error
 
 
 def test_other_data_is_refused(copy, files, capsys):
-    assert command(copy, files[0]) == 1
+    assert command(copy, files[0], **WHOLE) == 1
     assert "--dev_data" in capsys.readouterr().err
 
 
 def test_a_changed_learning_rate_alone_goes_on_only_where_epochs_are_left(copy, files, capsys):
-    assert command(copy, *files, learning_rate=0.001) == 0
+    assert command(copy, *files, **WHOLE, learning_rate=0.001) == 0
     assert "raise --config.epochs" in capsys.readouterr().out
-    assert command(copy, *files, learning_rate=0.001, epochs=4) == 0
+    assert command(copy, *files, **WHOLE, learning_rate=0.001, epochs=4) == 0
     assert state_of(copy)["epoch"] == 4
 
 
@@ -330,13 +334,13 @@ def test_a_loss_that_is_no_number_stops_the_run(files, tmp_path, capsys, monkeyp
 
 
 def test_max_compilations(files, tmp_path, capsys):
-    assert command(tmp_path / "w", *files, max_compilations=2) == 1
+    assert command(tmp_path / "w", *files, epochs=1, max_shapes=2, max_compilations=2) == 1
     assert "--config.max_compilations=2 is used up" in capsys.readouterr().err
-    assert command(tmp_path / "v", *files, max_compilations=5) == 0
+    assert command(tmp_path / "v", *files, epochs=1, max_shapes=2, max_compilations=5) == 0
 
 
 def test_xla_counts_its_programs(files, tmp_path, capsys):
-    assert command(tmp_path / "w", *files, jit_compile=True, max_shapes=1, epochs=2) == 0
+    assert command(tmp_path / "w", *files, jit_compile=True, epochs=2) == 0
     out = capsys.readouterr().out
     assert "XLA on" in out and "compiled 3 XLA programs in " in out
 

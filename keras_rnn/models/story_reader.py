@@ -104,8 +104,8 @@ class StoryReader(keras.Model):
         The weights of a hop are those of its last state, α_s = z_s Π_{t>s} (1 - z_t); they sum to 1 at most.
         """
         mask = ops.any(features["ids"] != 0, axis=2)
-        x = self.dropout(self._facts(features, training), training=training)
-        q = self._question(features, training)
+        x = self.dropout(self.facts(features, training), training=training)
+        q = self.question(features, training)
         queries = ops.broadcast_to(q[:, None], ops.shape(x))
         hops = []
         for hop, forwards in enumerate(self.forwards):
@@ -118,7 +118,7 @@ class StoryReader(keras.Model):
         found = self.hidden(ops.concatenate([h[:, -1], q], axis=-1))
         return self.logits(self.dropout(found, training=training)), ops.stack(hops, axis=1)
 
-    def _facts(self, features: dict, training: bool) -> Tensor:
+    def facts(self, features: dict, training: bool = False) -> Tensor:
         """x of every sentence, [batch, sentences, units]."""
         batch, sentences, words = ops.shape(features["ids"])
         names = [name for name in ("ids", "vector_ids") if name in features]
@@ -129,7 +129,8 @@ class StoryReader(keras.Model):
         x = self._read(flat, training)
         return ops.reshape(x, (batch, sentences, x.shape[-1]))
 
-    def _question(self, features: dict, training: bool) -> Tensor:
+    def question(self, features: dict, training: bool = False) -> Tensor:
+        """The question at first, [batch, units]."""
         prefix = "question"
         inputs = {"ids": features[prefix]}
         if f"{prefix}_vector_ids" in features:

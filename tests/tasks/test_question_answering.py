@@ -16,11 +16,17 @@ from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task
 from tests import small_questions
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 
 def predictions(capsys, *arguments):
     capsys.readouterr()
     status = app.main(["predict", *arguments])
     return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+# Few and large steps.
+FAST = {"batch_size": 32, "learning_rate": 0.02}
 
 
 def run_of(folder, train, dev, **settings):
@@ -35,7 +41,7 @@ def words(tmp_path_factory):
     folder = tmp_path_factory.mktemp("words")
     train = small_questions.write(folder / "train.jsonl", small_questions.words(400))
     dev = small_questions.write(folder / "dev.jsonl", small_questions.words(60, seed=1))
-    return run_of(folder, train, dev, epochs=12)
+    return run_of(folder, train, dev, epochs=8, max_length=16, **FAST)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +52,7 @@ def spans(tmp_path_factory):
     train = small_questions.write(folder / "train.jsonl", records)
     dev = folder / "dev.json"
     dev.write_text(json.dumps(small_questions.squad(small_questions.spans(60, 1, 0.2))))
-    return run_of(folder, train, dev, epochs=8)
+    return run_of(folder, train, dev, epochs=6, **FAST)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +61,12 @@ def exported(words, spans):
         target = workdir.parent / "export"
         assert app.main(["export", f"--workdir={workdir}", f"--output={target}"]) == 0
     return {"words": words.parent / "export", "spans": spans.parent / "export"}
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    """Of each export, loaded once."""
+    return {kind: tf.saved_model.load(str(path)).signatures for kind, path in exported.items()}
 
 
 def test_words_are_learnt_and_scored_by_kind(words, capsys):
@@ -108,21 +120,20 @@ def test_squads_own_format_of_answers(spans, capsys, tmp_path):
     assert found == {answer["id"]: answer["answer"] for answer in answers} and len(found) == 60
 
 
-def ask(path, signature, contexts, questions):
-    function = tf.saved_model.load(str(path)).signatures[signature]
+def ask(function, contexts, questions):
     given = function(context=tf.constant(contexts), question=tf.constant(questions))
     return {name: value.numpy() for name, value in given.items()}
 
 
 @pytest.mark.parametrize("kind", ["words", "spans"])
-def test_the_export_answers_as_the_model_does(kind, exported, words, spans, tmp_path):
+def test_the_export_answers_as_the_model_does(kind, exported, signatures, words, spans, tmp_path):
     records = [*getattr(small_questions, kind)(40, seed=3)]
     records += [{"context": "", "question": ""}, {"context": "Ada is sad. " * 60, "question": "?"}]
     run = open_run(str({"words": words, "spans": spans}[kind]))
     wanted = run.task.server(run.model).answer([pipelines.Record(record) for record in records])
     texts = [[record[name] for record in records] for name in ("context", "question")]
     for signature in ("serving_default", "compiled", "details"):
-        given = ask(exported[kind], signature, *texts)
+        given = ask(signatures[kind][signature], *texts)
         assert [text.decode() for text in given["answer"]] == [a["answer"] for a in wanted]
         np.testing.assert_allclose(given["score"], [a["score"] for a in wanted], rtol=1e-4)
         for record, answer, start, end in zip(records, wanted, given["start"], given["end"]):
@@ -131,7 +142,7 @@ def test_the_export_answers_as_the_model_does(kind, exported, words, spans, tmp_
                 assert raw[start:end].decode() == answer["answer"]
             else:
                 assert start == end == -1
-    none = ask(exported[kind], "serving_default", np.zeros([0], "S1"), np.zeros([0], "S1"))
+    none = ask(signatures[kind]["serving_default"], np.zeros([0], "S1"), np.zeros([0], "S1"))
     assert none["answer"].shape == none["start"].shape == (0,)
     # What a process without this package gets.
     code = (
@@ -155,9 +166,9 @@ def test_the_export_answers_as_the_model_does(kind, exported, words, spans, tmp_
     assert json.loads(result.stdout) == [answer["answer"] for answer in wanted]
 
 
-def test_details_of_a_story(exported):
+def test_details_of_a_story(signatures):
     contexts = ["Ada sleeps. Bruno sleeps.  Dev sleeps!", "Chiara sleeps."]
-    given = ask(exported["words"], "details", contexts, ["How is Ada?"] * 2)
+    given = ask(signatures["words"]["details"], contexts, ["How is Ada?"] * 2)
     assert [text.decode() for text in given["sentences"][0]] == [
         "Ada sleeps.",
         "Bruno sleeps.",
@@ -171,9 +182,9 @@ def test_details_of_a_story(exported):
     assert [token.decode() for token in given["tokens"][1]] == ["Chiara", "sleeps", "."] + [""] * 6
 
 
-def test_details_of_a_text(exported):
+def test_details_of_a_text(signatures):
     (record, *_) = small_questions.spans(1, seed=4)
-    given = ask(exported["spans"], "details", [record["context"]], [record["question"]])
+    given = ask(signatures["spans"]["details"], [record["context"]], [record["question"]])
     tokens = [token.decode() for token in given["tokens"][0]]
     assert tokens[int(given["start_probabilities"].argmax())] in record["answer"]
     mean = (given["start_probabilities"] + given["end_probabilities"]) / 2

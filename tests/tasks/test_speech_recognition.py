@@ -14,6 +14,8 @@ from keras_rnn import app, configs
 from keras_rnn.metrics import recognition_scores
 from keras_rnn.tasks import make_task
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 SETTINGS = {
     "units": 24,
     "layers": 2,

@@ -12,6 +12,8 @@ from keras_rnn import app, configs
 from keras_rnn.tasks import make_task
 from tests import small_summaries
 
+pytestmark = pytest.mark.usefixtures("opened_once")
+
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
