@@ -32,7 +32,7 @@
 # 3. **Attention over a story**: what each hop takes of it.
 # 4. **The question as it changes**: what two hops make of it, sentence by sentence.
 #
-# It runs in about four minutes on two CPU cores and downloads nothing.
+# It runs in about six minutes on two CPU cores and downloads nothing.
 
 # %%
 import os
