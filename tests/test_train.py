@@ -218,7 +218,7 @@ def test_a_changed_learning_rate_alone_goes_on_only_where_epochs_are_left(copy, 
 
 def test_a_run_that_was_killed_before_its_scores_writes_them(copy, trained, files, capsys):
     (copy / "metrics.json").unlink()
-    assert command(copy, *files) == 0
+    assert command(copy, *files, **WHOLE) == 0
     capsys.readouterr()
     got, wanted = (json.loads((run / "metrics.json").read_text()) for run in (copy, trained))
     facts = [scores.pop("training") for scores in (got, wanted)]
@@ -234,8 +234,8 @@ def test_a_finished_run_that_goes_on_may_be_killed_before_its_first_step(
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "run", killed)
-        assert command(copy, *files, epochs=4) == 130
-    assert command(copy, *files, epochs=4) == 0
+        assert command(copy, *files, **WHOLE, epochs=4) == 130
+    assert command(copy, *files, **WHOLE, epochs=4) == 0
     assert state_of(copy)["epoch"] == 4
 
 
@@ -264,7 +264,7 @@ def test_a_checkpoint_of_the_same_step_takes_the_place_of_none(copy, files, monk
     monkeypatch.setattr(os, "rename", watched(rename))
     monkeypatch.setattr(os, "replace", watched(replace))
     monkeypatch.setattr(Trainer, "run", interrupted)
-    assert command(copy, *files, epochs=4) == 130
+    assert command(copy, *files, **WHOLE, epochs=4) == 130
     assert len(seen) >= 6
     assert len(os.listdir(folder.checkpoints)) <= 3
 
