@@ -1,6 +1,5 @@
 """Texts in blocks of few shapes, so that an exported function can be compiled for each of them."""
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
@@ -25,15 +24,16 @@ def lengths_up_to(longest: int) -> list[int]:
 
 def in_blocks(
     features: Mapping[str, tf.RaggedTensor],
-    compute: Callable[[dict[str, tf.RaggedTensor], int, int], Sequence[tf.Tensor]],
-    lengths: Sequence[int],
+    compute: Callable[[dict[str, tf.RaggedTensor], tf.Tensor], Sequence[tf.Tensor]],
+    lengths: Sequence[int | tf.Tensor],
     specs: Sequence[tf.TensorSpec],
 ) -> list[tf.Tensor]:
     """Computes something of each text: the shortest first, a block of texts at a time, at one of a few lengths.
 
     Arguments:
         features: of the texts, each ragged [batch, (time), ...]; the first says how long they are.
-        compute: `compute(features, rows, length)` of a block: tensors [rows, ...].
+        compute: `compute(features, length)` of a block: tensors [rows, ...]. It is traced once, with rows and length
+            unknown; what XLA compiles in it is compiled for each of their values when it comes.
         lengths: growing; the last one holds every text.
         specs: of these tensors, the same for all lengths, without the first axis.
 
@@ -42,8 +42,8 @@ def in_blocks(
     """
     length_of = next(iter(features.values())).row_lengths()
     number = tf.size(length_of)
-    is_more = tf.cast(number > ONE, tf.int32)
-    rows = tf.gather([ONE, MANY], is_more)
+    rows = tf.where(number > ONE, MANY, ONE)
+    known = tf.cast(tf.stack(lengths), tf.int64)
     count = -(-number // rows)
     order = tf.argsort(length_of, stable=True)
     # The last block is filled up with the shortest text.
@@ -53,13 +53,8 @@ def in_blocks(
         chosen = filled[place * rows : (place + 1) * rows]
         part = {name: tf.gather(ragged, chosen) for name, ragged in features.items()}
         longest = tf.reduce_max(tf.gather(length_of, chosen))
-        shorter = tf.cast(tf.constant(lengths[:-1], tf.int64) < longest, tf.int32)
-        branches = [
-            functools.partial(compute, part, rows, length)
-            for rows in (ONE, MANY)
-            for length in lengths
-        ]
-        parts = tf.switch_case(is_more * len(lengths) + tf.reduce_sum(shorter), branches)
+        shorter = tf.math.count_nonzero(known[:-1] < longest)
+        parts = compute(part, known[shorter])
         return place + 1, [array.write(place, p) for array, p in zip(arrays, parts, strict=True)]
 
     arrays = [
@@ -70,6 +65,19 @@ def in_blocks(
     return [
         tf.gather(_joined(array, spec), places) for array, spec in zip(arrays, specs, strict=True)
     ]
+
+
+def padded(ragged: tf.RaggedTensor, length: int | tf.Tensor | None = None) -> tf.Tensor:
+    """Rows filled up with 0: [batch, length, ...], as long as the longest if None.
+
+    >>> padded(tf.ragged.constant([[1], [2, 3]]), 3).numpy().tolist()
+    [[1, 0, 0], [2, 3, 0]]
+    """
+    inner = ragged.flat_values.shape[1:]
+    if not tf.is_tensor(length):
+        return ragged.to_tensor(shape=[None, length, *inner])
+    shape = tf.stack([-1, tf.cast(length, tf.int64), *inner])
+    return tf.ensure_shape(ragged.to_tensor(shape=shape), [None, None, *inner])
 
 
 def _joined(array: tf.TensorArray, spec: tf.TensorSpec) -> tf.Tensor:

@@ -440,10 +440,8 @@ class ClassificationServer(Server):
     def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         run = tf.function(lambda features: self.run(features)[0], jit_compile=True, autograph=False)
 
-        def compute(encoded, rows, length):
+        def compute(encoded, length):
             features = self.features.pad(encoded, length)
-            for name, value in features.items():
-                features[name] = tf.ensure_shape(value, [rows, *value.shape[1:]])
             return [run(features)]
 
         (logits,) = in_blocks(

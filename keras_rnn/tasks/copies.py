@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import pipelines
+from keras_rnn.tasks.blocks import padded
 from keras_rnn.tasks.features import vector_ids, vector_tokenizer
 from keras_rnn.tasks.tokens import lowered
 
@@ -146,10 +147,10 @@ class CopyFeatures(tf.Module):
         return words.with_flat_values(tf.where(unknown & can_be_copied, copied, ids.flat_values))
 
     def pad(
-        self, features: Mapping[str, tf.RaggedTensor], length: int | None = None
+        self, features: Mapping[str, tf.RaggedTensor], length: int | tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
         """Dense features, filled up with 0: [batch, length], from the longest if None."""
-        return {name: ragged.to_tensor(shape=[None, length]) for name, ragged in features.items()}
+        return {name: padded(ragged, length) for name, ragged in features.items()}
 
     # Back to text
 

@@ -8,6 +8,7 @@ import ml_collections
 import tensorflow as tf
 
 import pipelines
+from keras_rnn.tasks.blocks import padded
 from keras_rnn.tasks.sentences import in_sentences, sentence_rows
 
 
@@ -202,14 +203,10 @@ class TextFeatures(tf.Module):
         }
 
     def pad(
-        self, features: dict[str, tf.RaggedTensor], length: int | None = None
+        self, features: dict[str, tf.RaggedTensor], length: int | tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
         """Dense features, filled up with 0: `ids` [batch, length], length from the longest if None."""
-        inner = {name: ragged.flat_values.shape[1:] for name, ragged in features.items()}
-        return {
-            name: ragged.to_tensor(shape=[None, length, *inner[name]])
-            for name, ragged in features.items()
-        }
+        return {name: padded(ragged, length) for name, ragged in features.items()}
 
 
 def vector_ids(vectors: pipelines.Tokenizer, tokens: tf.RaggedTensor) -> tf.RaggedTensor:

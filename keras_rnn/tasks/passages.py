@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 import pipelines
+from keras_rnn.tasks.blocks import padded
 from keras_rnn.tasks.features import vector_ids
 from keras_rnn.tasks.sentences import in_sentences, sentence_rows
 
@@ -105,15 +106,13 @@ class PassageFeatures(tf.Module):
     def pad(
         self,
         features: dict[str, tf.RaggedTensor],
-        length: int | None = None,
+        length: int | tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """Dense features, filled up with 0: contexts to `length`, or to the longest one, but to one token at least."""
         dense = {}
         for name, ragged in features.items():
             size = self.question_length if name.startswith("question") else length
-            inner = ragged.flat_values.shape[1:]
-            dense[name] = ragged.to_tensor(shape=[None, size, *inner])
             if size is None:
-                missing = tf.maximum(1 - tf.shape(dense[name])[1], 0)
-                dense[name] = tf.pad(dense[name], [[0, 0], [0, missing], *[[0, 0]] * len(inner)])
+                size = tf.reduce_max(tf.concat([ragged.row_lengths(), [1]], 0))
+            dense[name] = padded(ragged, size)
         return dense

@@ -126,10 +126,8 @@ class SpanServer(QuestionServer):
 
         run = tf.function(numbers, jit_compile=True, autograph=False)
 
-        def compute(encoded, rows, length):
+        def compute(encoded, length):
             features = self.features.pad(encoded, length)
-            for name, value in features.items():
-                features[name] = tf.ensure_shape(value, [rows, *value.shape[1:]])
             return run(features)
 
         number = tf.TensorSpec([], tf.int32)

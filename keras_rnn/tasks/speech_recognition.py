@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import metrics, models, pictures
-from keras_rnn.tasks.blocks import in_blocks
+from keras_rnn.tasks.blocks import in_blocks, padded
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.sounds import SoundFeatures, read_sound
 from keras_rnn.tasks.task import Server, Task, known_cell
@@ -427,12 +427,10 @@ class SpeechServer(Server):
             vocabulary = self.features.tokenizer.size
             specs = [tf.TensorSpec([steps, vocabulary]), tf.TensorSpec([], tf.int32)]
 
-        def compute(part, rows, length):
+        def compute(part, length):
             frames = tf.cast(part["features"].row_lengths(), tf.int32)
-            features = part["features"].to_tensor(shape=[None, length, self.features.mels])
-            features = tf.ensure_shape(features, [rows, length, self.features.mels])
-            heard, more = run(features, tf.ensure_shape(frames, [rows]))
-            padding = [[0, 0], [0, steps - heard.shape[1]]]
+            heard, more = run(padded(part["features"], length), frames)
+            padding = [[0, 0], [0, steps - tf.shape(heard)[1]]]
             return [tf.pad(heard, padding + [[0, 0]] * (len(heard.shape) - 2)), more]
 
         return self._result(*in_blocks({"features": ragged}, compute, lengths, specs))

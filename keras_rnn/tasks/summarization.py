@@ -459,9 +459,8 @@ class SummarizationServer(Server):
 
         run = tf.function(best, jit_compile=True, autograph=False)
 
-        def compute(encoded, rows, length):
-            dense = self.features.pad(encoded, length)
-            return [*run({name: tf.ensure_shape(x, [rows, length]) for name, x in dense.items()})]
+        def compute(encoded, length):
+            return run(self.features.pad(encoded, length))
 
         parts = in_blocks(
             self.features.encode(text),

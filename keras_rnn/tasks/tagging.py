@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import layers, metrics, models, pictures
-from keras_rnn.tasks.blocks import in_blocks
+from keras_rnn.tasks.blocks import in_blocks, padded
 from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.inputs import tagged_format_of
 from keras_rnn.tasks.stack import stack_of
@@ -665,26 +665,21 @@ class TaggingServer(Server):
         cut = self._cut(text)
         tokens = cut[0]
         embedded = self._embedded(tokens)
-        longest = tf.reduce_max(tf.concat([tokens.row_lengths(), [self.lengths[-1]]], 0))
-        widest = tf.cast(longest, tf.int32)
+        widest = tf.reduce_max(tf.concat([tokens.row_lengths(), [self.lengths[-1]]], 0))
 
-        def compute(part, rows, length):
-            embedded = part["embedded"]
-            shape = [None, length, *embedded.flat_values.shape[1:]]
-            real = tf.sequence_mask(embedded.row_lengths(), length)
-            x = embedded.to_tensor(shape=shape)
-            if length is None:
-                numbers = self._numbers(x, real)
-            else:
-                numbers = run(
-                    tf.ensure_shape(x, [rows, *shape[1:]]), tf.ensure_shape(real, [rows, length])
-                )
-            return [tf.pad(numbers, [[0, 0], [0, widest - tf.shape(numbers)[1]]])]
+        def compute(part, length):
+            x = padded(part["embedded"], length)
+            real = tf.sequence_mask(part["embedded"].row_lengths(), length)
+            # What is longer than any other would be compiled for itself alone.
+            numbers = tf.cond(
+                length > self.lengths[-1], lambda: self._numbers(x, real), lambda: run(x, real)
+            )
+            return [tf.pad(numbers, [[0, 0], [0, widest - length]])]
 
         (numbers,) = in_blocks(
             {"embedded": embedded},
             compute,
-            [*self.lengths, None],
+            [*self.lengths, widest],
             [tf.TensorSpec([None], tf.int32)],
         )
         real = tf.sequence_mask(tokens.row_lengths(), widest)

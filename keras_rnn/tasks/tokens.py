@@ -10,6 +10,7 @@ import ml_collections
 import tensorflow as tf
 
 import pipelines
+from keras_rnn.tasks.blocks import padded
 
 # A file of its own, because the vectors themselves are weights of the model.
 VECTORS_FILE = "vocabulary.vectors.facts.json"
@@ -229,18 +230,10 @@ class TokenFeatures(tf.Module):
         length: int | tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """Dense features, filled up with 0: `ids` [batch, length], length from the longest if None."""
-        dense = {}
-        for name, ragged in features.items():
-            if not isinstance(ragged, tf.RaggedTensor):
-                dense[name] = ragged
-                continue
-            inner = ragged.flat_values.shape[1:]
-            if tf.is_tensor(length):
-                shape = tf.stack([-1, tf.cast(length, tf.int64), *inner])
-                dense[name] = tf.ensure_shape(ragged.to_tensor(shape=shape), [None, None, *inner])
-            else:
-                dense[name] = ragged.to_tensor(shape=[None, length, *inner])
-        return dense
+        return {
+            name: padded(value, length) if isinstance(value, tf.RaggedTensor) else value
+            for name, value in features.items()
+        }
 
 
 def lowered(tokens: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import metrics, models, pictures
 from keras_rnn.models.search import LOWEST
-from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
+from keras_rnn.tasks.blocks import in_blocks, lengths_up_to, padded
 from keras_rnn.tasks.inputs import count_cut, format_of, has_two_columns
 from keras_rnn.tasks.pairs import PairFeatures
 from keras_rnn.tasks.stack import stack_of
@@ -489,14 +489,14 @@ class TranslationServer(Server):
         run = tf.function(
             lambda ids: self._parts(self.find(ids)), jit_compile=True, autograph=False
         )
-        lengths = lengths_up_to(self.features.max_length)
-        widest = max(2 * lengths[-1] + MOST_MORE, self.max_length) + 1
+        longest = self.features.max_length
+        widest = max(2 * longest + MOST_MORE, self.max_length) + 1
 
-        def compute(encoded, rows, length):
-            ids = encoded["ids"].to_tensor(shape=[None, length])
-            tokens, scores, *looked = run(tf.ensure_shape(ids, [rows, length]))
+        def compute(encoded, length):
+            tokens, scores, *looked = run(padded(encoded["ids"], length))
             tokens, *looked = (
-                tf.pad(part, [[0, 0], [0, widest - part.shape[1]]]) for part in (tokens, *looked)
+                tf.pad(part, [[0, 0], [0, widest - tf.shape(part)[1]]])
+                for part in (tokens, *looked)
             )
             return [tokens, scores, *looked]
 
@@ -504,7 +504,7 @@ class TranslationServer(Server):
         parts = in_blocks(
             {"ids": self.features.cut(self.features.encode(text))},
             compute,
-            lengths,
+            lengths_up_to(longest),
             [tokens, tf.TensorSpec([]), *([tokens] if self.replaces else [])],
         )
         return self._result(text, *parts)

@@ -119,10 +119,8 @@ class WordServer(QuestionServer):
     def _compiled(self, context, question):
         run = tf.function(lambda features: self.run(features)[0], jit_compile=True, autograph=False)
 
-        def compute(encoded, rows, length):
+        def compute(encoded, length):
             features = self.features.pad(encoded, length)
-            for name, value in features.items():
-                features[name] = tf.ensure_shape(value, [rows, *value.shape[1:]])
             return [run(features)]
 
         (logits,) = in_blocks(
