@@ -1,12 +1,23 @@
 """The demonstration, cut short: every part of it runs."""
 
+import functools
 import json
 
 import pytest
 
+import pipelines
 from keras_rnn import app, configs, demo
 
 
+@pytest.fixture
+def little_data(monkeypatch):
+    for name in ("date_translation", "house_stories", "town_notices"):
+        whole = getattr(pipelines, name)
+        few = functools.partial(whole, train=64, dev=demo.QUESTIONS, test=demo.QUESTIONS)
+        monkeypatch.setattr(pipelines, name, few)
+
+
+@pytest.mark.usefixtures("little_data")
 def test_it_trains_measures_exports_asks_and_draws(tmp_path, capsys):
     command = ["demo", f"--workdir={tmp_path / 'w'}", "--config.max_steps=2", "--config.units=8"]
     assert app.main(command) == 0
@@ -31,12 +42,16 @@ def test_its_settings_are_settings(task):
     ].settings
 
 
+@pytest.mark.usefixtures("little_data")
 @pytest.mark.parametrize(
-    "task, mark, picture",
-    [("question_answering", "?", "story"), ("summarization", "✗", "copying")],
+    "task, mark, picture, less",
+    [
+        ("question_answering", "?", "story", "--config.hops=1"),
+        ("summarization", "✗", "copying", "--config.dev_beam=1"),
+    ],
 )
-def test_it_asks_and_draws_what_was_looked_at(task, mark, picture, tmp_path, capsys):
-    command = ["demo", f"--task={task}", f"--workdir={tmp_path / 'w'}"]
+def test_it_asks_and_draws_what_was_looked_at(task, mark, picture, less, tmp_path, capsys):
+    command = ["demo", f"--task={task}", f"--workdir={tmp_path / 'w'}", less]
     small = ["--config.max_steps=2", "--config.units=4", "--config.jit_compile=false"]
     assert app.main([*command, *small]) == 0
     shown = capsys.readouterr().out

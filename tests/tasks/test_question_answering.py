@@ -341,7 +341,7 @@ def test_vectors_stand_beside_the_learnt_ones(tmp_path):
 
 
 def test_built_in_data_is_trained_on_and_drawn(tmp_path):
-    settings = {"max_steps": 2, "pictures": 1, "max_length": 2500}
+    settings = {"max_steps": 2, "pictures": 1, "max_length": 2500, "hops": 1}
     assert small_questions.train(tmp_path, **settings) == 0
     run = open_run(str(tmp_path / "w"))
     record = next(iter(run.task.read(str(tmp_path / "w" / "data" / "dev.jsonl"))))
