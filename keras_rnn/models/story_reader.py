@@ -19,13 +19,14 @@ WORDS = {"class_name": "RandomNormal", "config": {"stddev": 0.3}}
 class StoryReader(keras.Model):
     """Reads the sentences of a story in their order, several times, and answers with one of the known answers.
 
-        read(text) = W_r [encoder(text), Σ_w v_w] + b_r
-        x_s = read(sentence_s)      q = read(question)      q¹_s = q
+        read(text) = [encoder(text), Σ_j l_j * v_j]      l_ji = (1 - j / J) - (i / d) (1 - 2 j / J)
+        x_s = W_x read(sentence_s) + b_x      q = W_q read(question) + b_q      q¹_s = q
         →h^k = cell(x, q^k)      ←h^k = cell(x, q^k) from the end      q^{k+1} = →h^k + ←h^k
         logits = W relu(W_o [→h^K_last, q] + b_o) + b
 
-    with v the vectors of the text's words. Sentences and question are read alike, by their words too, so that the
-    products of both, which the gates look at, are large from the first where they speak of the same.
+    with v_j the vector of the j-th of J words, i = 1 … d, and l_j the weights of its place, without which a sentence
+    would be worth its words in any order. Sentences and question are read alike, by their words too, and W_x = W_q at
+    first, so that the products of both, which the gates look at, are large from the first where they speak of the same.
 
     In each hop every sentence makes of its question what is left to ask, and hands that on: what "Where is the map?"
     has become after "Ada took the map" is asked, in the next hop, of the sentences that follow.
@@ -42,8 +43,8 @@ class StoryReader(keras.Model):
     recur, `distinct_ids` [distinct, words] may give each of them once, `distinct_vector_ids` likewise, and `which`
     [batch, sentences] say where it stands: each is then read once.
 
-    Source: Seo et al. 2017, Query-Reduction Networks for Question Answering; the order of words in a sentence is
-    a recurrent net's to read instead of weights of places.
+    Source: Seo et al. 2017, Query-Reduction Networks for Question Answering, with a recurrent net that reads each
+    sentence beside the weights of places of Sukhbaatar et al. 2015, End-To-End Memory Networks, section 4.1.
 
     Example:
 
@@ -76,7 +77,10 @@ class StoryReader(keras.Model):
         encoder = {"embedding_initializer": WORDS, **encoder}
         # With the words' own vectors beside what the recurrent layers make of them.
         self.encoder = TextEncoder(**encoder, skip=True, dtype=dtype, name="encoder")
-        self.reading = keras.layers.Dense(units, dtype=dtype, name="reading")
+        # The same at first, so that what speaks of the same has a large product.
+        alike = keras.initializers.GlorotUniform()
+        self.fact = keras.layers.Dense(units, kernel_initializer=alike, dtype=dtype, name="fact")
+        self.query = keras.layers.Dense(units, kernel_initializer=alike, dtype=dtype, name="query")
         self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")
 
         def read(name, go_backwards=False):
@@ -124,9 +128,9 @@ class StoryReader(keras.Model):
         names = [name for name in ("ids", "vector_ids") if name in features]
         if "which" in features:
             distinct = {name: features[f"distinct_{name}"] for name in names}
-            return ops.take(self._read(distinct, training), features["which"], axis=0)
+            return ops.take(self.fact(self._read(distinct, training)), features["which"], axis=0)
         flat = {name: ops.reshape(features[name], (-1, words)) for name in names}
-        x = self._read(flat, training)
+        x = self.fact(self._read(flat, training))
         return ops.reshape(x, (batch, sentences, x.shape[-1]))
 
     def question(self, features: dict, training: bool = False) -> Tensor:
@@ -135,17 +139,27 @@ class StoryReader(keras.Model):
         inputs = {"ids": features[prefix]}
         if f"{prefix}_vector_ids" in features:
             inputs["vector_ids"] = features[f"{prefix}_vector_ids"]
-        return self._read(inputs, training)
+        return self.query(self._read(inputs, training))
 
     def _read(self, inputs: dict, training: bool) -> Tensor:
-        """Texts, [texts, words] -> [texts, units]."""
+        """Texts, [texts, words] -> [texts, features]: what the recurrent layers make of them, and the sum of their words."""
         h, mask, states = self.encoder(inputs, training=training, return_state=True)
-        vectors = ops.where(mask[:, :, None], h[:, :, -self.encoder.width :], 0.0)
+        vectors = h[:, :, -self.encoder.width :]
+        placed = vectors * ops.cast(_places(mask, self.encoder.width), vectors.dtype)
         last = states[-1][0]
-        return self.reading(ops.concatenate([last, ops.sum(vectors, axis=1)], axis=-1))
+        return ops.concatenate([last, ops.sum(placed, axis=1)], axis=-1)
 
     def get_config(self):
         return {**super().get_config(), **self.config}
+
+
+def _places(mask: Tensor, width: int) -> Tensor:
+    """Mask [texts, words] of words from the left -> l, float32 [texts, words, width], 0 where masked."""
+    real = ops.cast(mask, "float32")
+    part = ops.cumsum(real, axis=1) / ops.maximum(ops.sum(real, axis=1, keepdims=True), 1.0)
+    feature = ops.arange(1, width + 1, dtype="float32") / width
+    places = (1 - part[:, :, None]) - feature * (1 - 2 * part[:, :, None])
+    return places * real[:, :, None]
 
 
 def _weights(z: Tensor, mask: Tensor) -> Tensor:
