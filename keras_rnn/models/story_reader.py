@@ -142,7 +142,7 @@ class StoryReader(keras.Model):
         return self.query(self._read(inputs, training))
 
     def _read(self, inputs: dict, training: bool) -> Tensor:
-        """Texts, [texts, words] -> [texts, features]: what recurrent layers make of them, and the sum of their words."""
+        """Texts, [texts, words] -> [texts, features]: what recurrent layers make of them, and their words."""
         h, mask, states = self.encoder(inputs, training=training, return_state=True)
         vectors = h[:, :, -self.encoder.width :]
         placed = vectors * ops.cast(_places(mask, self.encoder.width), vectors.dtype)
