@@ -24,7 +24,9 @@ PACKAGES = {
 def make(library: str) -> bool:
     """Makes one environment, whole or not at all; says whether it is there."""
     folder = racing.ROOT / f".venv-{library}"
-    if racing.PYTHONS[library].exists():
+    # Written last, so that an installation that was killed is not taken for a whole one.
+    complete = folder / ".complete"
+    if complete.exists():
         return True
     print(f"Installing {' '.join(PACKAGES[library])} into {folder.name}", flush=True)
     pip = [str(racing.PYTHONS[library]), "-m", "pip", "install", "--quiet"]
@@ -37,6 +39,7 @@ def make(library: str) -> bool:
             print(f"{folder.name} could not be made: the races go on without {library}")
             shutil.rmtree(folder, ignore_errors=True)
             return False
+    complete.touch()
     return True
 
 

@@ -135,10 +135,9 @@ class StoryReader(keras.Model):
 
     def question(self, features: dict, training: bool = False) -> Tensor:
         """The question at first, [batch, units]."""
-        prefix = "question"
-        inputs = {"ids": features[prefix]}
-        if f"{prefix}_vector_ids" in features:
-            inputs["vector_ids"] = features[f"{prefix}_vector_ids"]
+        inputs = {"ids": features["question"]}
+        if "question_vector_ids" in features:
+            inputs["vector_ids"] = features["question_vector_ids"]
         return self.query(self._read(inputs, training))
 
     def _read(self, inputs: dict, training: bool) -> Tensor:

@@ -53,6 +53,27 @@ def test_sentences_read_once_are_read_alike():
     assert np.abs(changed - once)[0].max() > 1e-4 and np.allclose(changed[1], once[1])
 
 
+def test_a_question_is_what_the_recurrent_layers_make_of_it_and_its_words_by_their_places():
+    encoder = {"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 5}}
+    reader = StoryReader(3, encoder, units=6)
+    ids = np.array([[4, 7, 5, 0], [8, 0, 0, 0]])
+    features = {"ids": ids[:, None], "question": ids}
+    given = reader.question(features)
+    _, _, states = reader.encoder({"ids": ids}, return_state=True)
+    table = reader.encoder.embedding(np.arange(9)).numpy()
+    placed = np.zeros([2, 4])
+    for row, real in enumerate((3, 1)):
+        for j in range(1, real + 1):
+            for i in range(1, 5):
+                weight = (1 - j / real) - (i / 4) * (1 - 2 * j / real)
+                placed[row, i - 1] += weight * table[ids[row, j - 1], i - 1]
+    text = np.concatenate([states[-1][0], placed], axis=1)
+    wanted = text @ reader.query.kernel.numpy() + reader.query.bias.numpy()
+    np.testing.assert_allclose(given, wanted, atol=1e-5)
+    # At first a sentence of the same words is the same.
+    np.testing.assert_allclose(reader.facts(features)[:, 0], wanted, atol=1e-5)
+
+
 def test_hops_weigh_what_the_last_state_is_made_of():
     reader = story_reader()
     features = {"ids": numbers([1, 6, 4]), "question": numbers([1, 3])}
