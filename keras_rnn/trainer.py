@@ -17,7 +17,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn.examples import Data
 from keras_rnn.interruption import Interrupted, Interruption
-from keras_rnn.optimizer import make_optimizer
+from keras_rnn.optimizer import global_norm, make_optimizer
 from keras_rnn.programs import Programs
 from keras_rnn.tasks import Task
 from keras_rnn.workdir import Workdir
@@ -163,12 +163,14 @@ class Trainer:
         return gradients, weight, mean
 
     def _apply(self, gradients, weight):
-        weight = tf.maximum(weight, 1e-9)
-        gradients = [gradient / weight for gradient in gradients]
-        norm = tf.linalg.global_norm(gradients)
+        share = 1.0 / tf.maximum(weight, 1e-9)
+        norm = share * global_norm(gradients)
         if isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
             norm /= tf.cast(self.optimizer.scale_loss(1.0), tf.float32)
-        self.optimizer.apply(gradients)
+        # Clipped here and not by Keras's optimizer, which would go through all gradients once more for their norm.
+        if self.config.clip_norm:
+            share *= tf.minimum(1.0, self.config.clip_norm / norm)
+        self.optimizer.apply([share * gradient for gradient in gradients])
         if self.averages:
             step = tf.cast(self.optimizer.iterations.value, tf.float32)
             # The first steps weigh little later on: the average begins as a plain one.

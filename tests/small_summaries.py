@@ -28,6 +28,7 @@ SETTINGS = {
     "max_length": 40,
     "metric": "exact_match",
     "pictures": 1,
+    "jit_compile": False,
 }
 
 

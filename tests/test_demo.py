@@ -52,8 +52,8 @@ def test_its_settings_are_settings(task):
 )
 def test_it_asks_and_draws_what_was_looked_at(task, mark, picture, less, tmp_path, capsys):
     command = ["demo", f"--task={task}", f"--workdir={tmp_path / 'w'}", less]
-    small = ["--config.max_steps=2", "--config.units=4", "--config.jit_compile=false"]
-    assert app.main([*command, *small]) == 0
+    small = ["max_steps=2", "units=4", "jit_compile=false", "pictures=0"]
+    assert app.main([*command, *(f"--config.{setting}" for setting in small)]) == 0
     shown = capsys.readouterr().out
     assert mark in shown.split("The export answers:")[1]
     for number in range(1, demo.PICTURES + 1):

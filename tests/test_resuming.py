@@ -103,7 +103,7 @@ def same_end(workdir, undisturbed):
 @pytest.mark.parametrize(
     ("kills", "how", "epochs"),
     [
-        (2, signal.SIGKILL, 12),
+        (1, signal.SIGKILL, 12),
         (1, signal.SIGINT, 12),
         pytest.param(50, signal.SIGKILL, 150, marks=pytest.mark.full),
     ],

@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_rnn import configs
 from keras_rnn.examples import prepare_data
 from keras_rnn.interruption import Interrupted
+from keras_rnn.optimizer import global_norm
 from keras_rnn.programs import Programs
 from keras_rnn.tasks import make_task
 from keras_rnn.trainer import Trainer
@@ -64,12 +66,35 @@ def test_every_weight_moves_and_fillers_weigh_nothing(tmp_path):
     )
 
 
-def test_clipping_and_weight_decay_reach_the_optimizer(tmp_path):
-    trainer = trainer_of(
-        tmp_path, small_data.rows(8), optimizer="adamw", weight_decay=0.1, clip_norm=0.5
-    )
-    assert trainer.optimizer.global_clipnorm == 0.5
-    assert trainer.optimizer.weight_decay == 0.1
+def test_clipping_is_that_of_keras_and_weight_decay_reaches_the_optimizer(tmp_path):
+    # Plain steps, whose length is the gradient's.
+    settings = {"optimizer": "sgd", "weight_decay": 0.1, "learning_rate": 1.0}
+    for norm in (1e-3, 1e3):  # every gradient is cut to it, none is
+        folder = tmp_path / str(norm)
+        folder.mkdir()
+        trainer = trainer_of(folder, small_data.rows(8), clip_norm=norm, **settings)
+        gradients, weight, _ = trainer.gradient_step(next(iter(trainer.train_batches.epoch(0))))
+        optimizer = keras.optimizers.SGD(
+            float(trainer.optimizer.learning_rate),
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=0.1,
+            global_clipnorm=norm,
+        )
+        variables = [keras.Variable(variable.numpy()) for variable in trainer.variables]
+        optimizer.apply([gradient / weight for gradient in gradients], variables)
+        trainer.apply_step(gradients, weight)
+        for got, variable in zip(trainer.variables, variables, strict=True):
+            np.testing.assert_allclose(got, variable.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1 << 16) - 1, 1 << 16, (1 << 18) + 63])
+def test_the_norm_of_large_gradients(size):
+    gradients = [np.random.default_rng(size).normal(size=n).astype("float32") for n in (size, 5)]
+    wanted = np.linalg.norm(np.concatenate(gradients).astype("float64"))
+    for jit_compile in (False, True):
+        norm = tf.function(global_norm, jit_compile=jit_compile, autograph=False)
+        assert float(norm([tf.constant(g) for g in gradients])) == pytest.approx(wanted, rel=1e-6)
 
 
 def test_keras_callbacks_run_in_the_loop(tmp_path):
@@ -130,8 +155,8 @@ def test_dev_is_scored_every_so_many_steps(tmp_path):
 
 def test_an_interrupted_run_ends_as_the_undisturbed_one(tmp_path):
     """Ctrl-C in every step and in every evaluation, one after another."""
-    settings = {"batch_size": 8, "epochs": 2, "evaluate_every": 4, "dropout": 0.2, "average": 0.9}
-    records = small_data.rows(40)
+    settings = {"batch_size": 8, "epochs": 2, "evaluate_every": 2, "dropout": 0.2, "average": 0.9}
+    records = small_data.rows(24)
     ends, shown, seen = [], [], set()
     for disturbed in (False, True):
         folder = tmp_path / str(disturbed)

@@ -93,7 +93,13 @@ def test_equals_the_stock_loop(case):
     compare(case)
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "mixed_bfloat16",
+        *(pytest.param(p, marks=pytest.mark.full) for p in ("float32", "mixed_float16")),
+    ],
+)
 @pytest.mark.parametrize("name, time", [("lstm", 5), ("layer_norm_lstm", 5), ("gru", 40)])
 def test_errors_over_many_draws_are_no_larger_than_those_of_the_stock_loop(name, time, precision):
     """A single small tensor may be lucky; over draws of weights and inputs luck is out.

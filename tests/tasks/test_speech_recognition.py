@@ -41,7 +41,7 @@ SETTINGS = {
     "dev_beam": 2,
     "search.beam": 2,
 }
-HEADS = {"ctc": {"epochs": 8}, "attention": {"epochs": 18, "ctc_weight": 0.5}}
+HEADS = {"ctc": {"epochs": 8}, "attention": {"epochs": 18, "ctc_weight": 0.5, "jit_compile": False}}
 
 
 def train(folder, data, **settings):

@@ -61,7 +61,7 @@ def test_scores_say_what_the_beginning_of_the_text_is_worth(workdir, capsys):
 
 
 def test_the_line_of_an_evaluation_shows_the_lead_beside(tmp_path, capsys):
-    assert small_summaries.train(tmp_path, metric="rougeL", max_steps=2, jit_compile=False) == 0
+    assert small_summaries.train(tmp_path, metric="rougeL", max_steps=2, pictures=0) == 0
     shown = capsys.readouterr().out
     assert re.search(r"dev rougeL 0\.\d{4}, lead_rougeL 0\.\d{4}", shown)
 
