@@ -196,3 +196,23 @@ def test_the_unknown_word_is_never_written():
 def test_vectors_and_their_numbers_go_together():
     with pytest.raises(ValueError, match="token_vectors go with"):
         models.PointerGenerator(ENCODER, units=6)
+
+
+def test_xla_gives_the_same_loss_and_gradients():
+    model = make()
+    variables = [variable.value for variable in model.trainable_variables]
+
+    def step():
+        with tf.GradientTape() as tape:
+            logits, alpha, switch = model({"ids": IDS, "vector_ids": VECTORS, "target": TARGET})[:3]
+            found, _ = models.log_likelihood(logits, alpha, switch, IDS, TARGET)
+            loss = -tf.reduce_sum(tf.where(TARGET > 0, found, 0.0))
+        return loss, [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+
+    (loss, gradients), (same, others) = (
+        tf.function(step, jit_compile=compiled)() for compiled in (False, True)
+    )
+    assert float(loss) == pytest.approx(float(same), rel=1e-5)
+    for variable, one, other in zip(model.trainable_variables, gradients, others, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5, err_msg=variable.path)
+        assert np.abs(one).max() > 1e-4, variable.path
