@@ -30,7 +30,6 @@
 # 1. **Stories**: a house where people walk, take and lose things.
 # 2. **One hop, two, four**: the same network on questions that need one fact, two, three.
 # 3. **Attention over a story**: what each hop takes of it.
-# 4. **The question as it changes**: what two hops make of it, sentence by sentence.
 #
 # It runs in about six minutes on two CPU cores and downloads nothing.
 
@@ -179,25 +178,3 @@ for kind in KINDS:
     figure = keras_rnn.draw_story(hops[number].numpy(), sentences(record), title)
     display(figure)
     plt.close(figure)
-
-# %% [markdown]
-# ## 4. The question as it changes
-#
-# How far the question of a sentence is from the first one, hop by hop: 0 is the very question, 1 is
-# at right angles to it. After the sentence that answers its first half the question is another one.
-
-# %%
-number = next(number for number, record in enumerate(dev) if record["task"] == "thing")
-record, shown = dev[number], sentences(dev[number])
-features = {name: value[number : number + 1] for name, value in dev_features.items()}
-x = reader.facts(features)
-queries = tf.repeat(reader.question(features)[:, None], STORY, axis=1)
-first, distances = queries, []
-for forwards, backwards in zip(reader.forwards, reader.backwards):
-    inputs = tf.concat([x, queries], axis=-1)
-    mask = tf.reduce_any(features["ids"] != 0, axis=2)
-    queries = forwards(inputs, mask=mask)[0] + backwards(inputs, mask=mask)[0][:, ::-1]
-    distances.append(1 + keras.losses.cosine_similarity(first, queries)[0, : len(shown)].numpy())
-figure = keras_rnn.draw_story(np.clip(distances, 0, 1), shown, f"{record['question']} changes")
-display(figure)
-plt.close(figure)
