@@ -10,6 +10,7 @@ import importlib
 
 _HOMES = {
     "errors": ["InputError"],
+    "ahead": ["map_ahead"],
     "files": [
         "atomic_directory",
         "atomic_write",

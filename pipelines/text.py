@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from pipelines.ahead import map_ahead
 from pipelines.errors import InputError
 from pipelines.files import atomic_write, numbered_lines
 
@@ -625,8 +626,9 @@ def _count(cut, texts: Iterable[str], lower: bool) -> collections.Counter[str]:
 
     counts: collections.Counter[bytes] = collections.Counter()
     cut_in_graph = _in_graph(lowered)
-    for batch in in_chunks(texts):
-        tokens = cut_in_graph(tf.constant(batch, tf.string))
+    for tokens in map_ahead(
+        lambda batch: cut_in_graph(tf.constant(batch, tf.string)), in_chunks(texts)
+    ):
         counts.update(tokens.numpy().tolist())
         least = 1
         while len(counts) > _MOST_COUNTED:

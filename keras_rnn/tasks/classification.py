@@ -166,9 +166,12 @@ class Classification(Task):
 
     def encode(self, records, counts=None, training=False):
         number_of = {label: number for number, label in enumerate(self.labels)}
-        for chunk in pipelines.in_chunks(records):
+
+        def encoded_texts(chunk):
             texts = tf.constant([record["text"] for record in chunk])
-            encoded, cut = self.features.encode_and_count(texts)
+            return chunk, *self.features.encode_and_count(texts)
+
+        for chunk, encoded, cut in pipelines.map_ahead(encoded_texts, pipelines.in_chunks(records)):
             empty = sum(not record["text"].strip() for record in chunk)
             if counts is not None and empty:
                 counts["empty (read as an unknown word)"] += empty

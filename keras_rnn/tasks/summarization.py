@@ -155,7 +155,8 @@ class Summarization(Task):
 
     def encode(self, records, counts=None, training=False):
         counts = collections.Counter() if counts is None else counts
-        for chunk in pipelines.in_chunks(records):
+
+        def both_texts(chunk):
             texts, summaries = (
                 _strings([_text(record, field) for record in chunk])
                 for field in ("text", "summary")
@@ -164,6 +165,11 @@ class Summarization(Task):
                 name: row_arrays(ragged) for name, ragged in self.features.encode(texts).items()
             }
             targets = row_arrays(self.features.encode_summaries(texts, summaries))
+            return chunk, encoded, targets, int(self.features.too_long(texts))
+
+        for chunk, encoded, targets, cut in pipelines.map_ahead(
+            both_texts, pipelines.in_chunks(records)
+        ):
             for place, record in enumerate(chunk):
                 example = {name: rows[place] for name, rows in encoded.items()}
                 reason = self._flaw(record, len(example["ids"]), len(targets[place]) - 1, training)
@@ -176,7 +182,7 @@ class Summarization(Task):
                     "target": targets[place],
                     **{name: _bytes("" if training else text) for name, text in kept.items()},
                 }
-            if cut := int(self.features.too_long(texts)):
+            if cut:
                 counts[f"cut to {self.config.max_length} words"] += cut
 
     def _flaw(self, record: pipelines.Record, text: int, summary: int, training: bool) -> str:

@@ -133,13 +133,18 @@ class Translation(Task):
         }
 
     def encode(self, records, counts=None, training=False):
-        for chunk in pipelines.in_chunks(records):
-            sides = []
-            for side in ("source", "target"):
-                texts = tf.constant([record[side] for record in chunk], tf.string)
-                whole = self.features.encode(texts, side)
-                sides.append((whole.row_lengths().numpy(), row_arrays(self.features.cut(whole))))
-            (lengths, sources), (target_lengths, targets) = sides
+        def encoded(chunk, side):
+            texts = tf.constant([record[side] for record in chunk], tf.string)
+            whole = self.features.encode(texts, side)
+            return whole.row_lengths().numpy(), row_arrays(self.features.cut(whole))
+
+        def both_sides(chunk):
+            return chunk, encoded(chunk, "source"), encoded(chunk, "target")
+
+        for chunk, sources_of, targets_of in pipelines.map_ahead(
+            both_sides, pipelines.in_chunks(records)
+        ):
+            (lengths, sources), (target_lengths, targets) = sources_of, targets_of
             for place, record in enumerate(chunk):
                 longest = max(lengths[place], target_lengths[place])
                 if training and self._left_out(lengths[place], target_lengths[place], counts):
