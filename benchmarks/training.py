@@ -20,7 +20,7 @@ from benchmarks import racing, results
 from benchmarks.racing import Entry
 from benchmarks.texts import prepare
 
-EXAMPLES = {"classification": 1024, "tagging": 1024, "translation": 384}
+EXAMPLES = {"classification": 4096, "tagging": 4096, "translation": 1024}
 RACES = {
     "classification": ("classification", {}),
     "tagging": ("tagging", {}),

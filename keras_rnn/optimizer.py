@@ -54,7 +54,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 
 # Slices that a sum is made of, and from how many elements on.
-_SLICES, _LARGE = 64, 1 << 16
+_SLICES, _LARGE = 16, 1 << 16
 
 
 def global_norm(gradients: list[tf.Tensor]) -> tf.Tensor:
@@ -67,14 +67,15 @@ def global_norm(gradients: list[tf.Tensor]) -> tf.Tensor:
 
 
 def _sum_of_squares(tensor: tf.Tensor) -> tf.Tensor:
-    squares = tf.reshape(tensor * tensor, [-1])
-    size = squares.shape[0]
+    flat = tf.reshape(tensor, [-1])
+    size = flat.shape[0]
     if size < _LARGE:
-        return tf.reduce_sum(squares)
+        return tf.reduce_sum(flat * flat)
     # XLA sums on one core of a CPU; slices are added to each other on all of them.
     whole = size - size % _SLICES
-    slices = tf.unstack(tf.reshape(squares[:whole], [_SLICES, -1]))
-    return tf.reduce_sum(tf.add_n(slices)) + tf.reduce_sum(squares[whole:])
+    slices = tf.unstack(tf.reshape(flat[:whole], [_SLICES, -1]))
+    rest = flat[whole:]
+    return tf.reduce_sum(tf.add_n([s * s for s in slices])) + tf.reduce_sum(rest * rest)
 
 
 def make_optimizer(

@@ -19,16 +19,17 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "start": set(),  # The first import of TensorFlow, quiet.
     "scan": set(),
+    "draws": set(),
     "attention": set(),
     "metrics": set(),
     "rouge": set(),
     "pictures": set(),
     "configs": set(),
-    "cells": {"scan", "attention"},
-    "layers": {"scan", "cells", "attention"},
+    "cells": {"scan", "attention", "draws"},
+    "layers": {"scan", "cells", "attention", "draws"},
     "conversion": {"cells", "layers"},
     "checks": {"cells", "layers"},
-    "models": {"cells", "layers", "attention"},
+    "models": {"cells", "layers", "attention", "draws"},
     "replicas": {"pipelines"},  # Devices that train together.
     "programs": {"replicas", "pipelines"},  # Compiled functions, counted.
     "workdir": {"configs", "pipelines"},

@@ -10,6 +10,8 @@ import tensorflow as tf
 # Stock `keras.layers.RNN` draws one mask a sequence only for cells of this class, which Keras keeps to itself.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
+from keras_rnn import draws
+
 
 class RecurrentDropout(DropoutRNNCell):
     """One dropout mask a sequence, on the operands of the recurrent products (Gal and Ghahramani 2016).
@@ -42,18 +44,12 @@ class RecurrentDropout(DropoutRNNCell):
 
     def keep_mask(self, like: tf.Tensor, rate: float) -> tf.Tensor:
         """A fresh mask: 0 with probability `rate`, else 1 / (1 - rate)."""
-        uniform = self.uniform(tf.shape(like))
-        mask = tf.where(uniform >= rate, tf.constant(1 / (1 - rate), like.dtype), 0)
+        mask = draws.keep_mask(tf.shape(like), rate, self.seed_generator, like.dtype)
         return tf.ensure_shape(mask, like.shape)
 
     def uniform(self, shape: tf.Tensor) -> tf.Tensor:
         """Fresh float32 numbers in [0, 1)."""
-        seed = tf.cast(self.seed_generator.next(), tf.int32)
-        bits = tf.random.stateless_uniform(
-            shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
-        )
-        # Only the bits are the same with and without XLA: each makes floats of other bits of them.
-        return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2**-24
+        return draws.uniform(shape, self.seed_generator)
 
     def _create_dropout_mask(self, step_input: tf.Tensor, dropout_rate: float) -> tf.Tensor:
         return self.keep_mask(step_input, dropout_rate)

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_rnn import draws
+
 Tensor = Any
 
 
@@ -24,7 +26,7 @@ class _Perturbation(keras.layers.Layer):
         raise NotImplementedError
 
     def uniform(self, *shape, minval: float = 0.0, maxval: float = 1.0) -> Tensor:
-        return keras.random.uniform(shape, minval, maxval, seed=self.seed_generator)
+        return draws.uniform(shape, self.seed_generator, minval, maxval)
 
     def compute_output_shape(self, x_shape):
         return x_shape

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rnn.layers import Dropout, SpatialDropout1D
 from keras_rnn.models.encoder import RecurrentStack, TextEncoder
 from keras_rnn.models.pooling import Pooling
 
@@ -48,7 +49,7 @@ class Classifier(keras.Model):
         dtype = self.dtype_policy
         self.encoder = TextEncoder(**encoder, dtype=dtype, name="encoder")
         self.pooling = Pooling(**pooling, dtype=dtype, name="pooling")
-        self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")
+        self.dropout = Dropout(dropout, dtype=dtype, name="dropout")
         self.logits = keras.layers.Dense(labels, dtype="float32", name="logits")
 
     def call(self, features: dict, training: bool = False) -> Tensor:
@@ -105,10 +106,10 @@ class HierarchicalClassifier(keras.Model):
         dtype = self.dtype_policy
         self.encoder = TextEncoder(**encoder, dtype=dtype, name="words")
         self.word_pooling = Pooling(**pooling, dtype=dtype, name="word_pooling")
-        self.sentence_dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        self.sentence_dropout = SpatialDropout1D(dropout, dtype=dtype, name="dropout")
         self.stack = RecurrentStack(**stack, dtype=dtype, name="sentences")
         self.sentence_pooling = Pooling(**pooling, dtype=dtype, name="sentence_pooling")
-        self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name="document_dropout")
+        self.dropout = Dropout(dropout, dtype=dtype, name="document_dropout")
         self.logits = keras.layers.Dense(labels, dtype="float32", name="logits")
 
     def call(self, features: dict, training: bool = False) -> Tensor:

@@ -5,8 +5,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rnn import draws
 from keras_rnn.cells import make_cell
-from keras_rnn.layers import FusedRNN
+from keras_rnn.layers import FusedRNN, SpatialDropout1D
 from keras_rnn.layers.characters import CHARACTER_LAYERS, unit_vectors
 
 UNKNOWN = 1
@@ -70,7 +71,7 @@ class RecurrentStack(keras.layers.Layer):
             for number in range(layers)
         ]
         self.dropouts = [
-            keras.layers.SpatialDropout1D(dropout, dtype=dtype, name=f"dropout_{number}")
+            SpatialDropout1D(dropout, dtype=dtype, name=f"dropout_{number}")
             for number in range(1, layers)
         ]
         self.features = units * (2 if bidirectional else 1)
@@ -212,7 +213,7 @@ class TextEncoder(keras.layers.Layer):
                 name="attributes",
             )
             self.width += attributes * attribute_dim
-        self.embedding_dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        self.embedding_dropout = SpatialDropout1D(dropout, dtype=dtype, name="dropout")
         self.stack = RecurrentStack(**stack, dtype=dtype, name="stack")
         self.features = self.stack.features + (self.width if skip else 0)
         self.seed_generator = keras.random.SeedGenerator() if word_dropout else None
@@ -258,7 +259,7 @@ class TextEncoder(keras.layers.Layer):
         # Not called `mask`: Keras fills an argument of that name by itself.
         mask = ids != 0 if real is None else real
         if training and self.seed_generator is not None:
-            draw = keras.random.uniform(ops.shape(ids), seed=self.seed_generator)
+            draw = draws.uniform(ops.shape(ids), self.seed_generator)
             dropped = (draw < self.config["word_dropout"]) & (ids != 0)
             ids = ops.where(dropped, UNKNOWN, ids)
         x = features.get("embedded")

@@ -6,9 +6,10 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_rnn import draws
 from keras_rnn.attention import Attention, BahdanauAttention, LuongAttention
 from keras_rnn.cells import AttentionCell, Cell, make_cell
-from keras_rnn.layers import FusedRNN
+from keras_rnn.layers import Dropout, FusedRNN, SpatialDropout1D
 from keras_rnn.layers.characters import unit_vectors
 from keras_rnn.models.encoder import TextEncoder
 from keras_rnn.models.search import START
@@ -192,7 +193,7 @@ class EncoderDecoder(keras.Model):
             )
         # As rows of the output's weights the vectors must not be as small as Keras makes them.
         self.embedding.embeddings_initializer = unit_vectors(embedding_dim)
-        self.input_dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        self.input_dropout = SpatialDropout1D(dropout, dtype=dtype, name="dropout")
         self.decoder = [
             FusedRNN(
                 self._cell(number),
@@ -211,7 +212,7 @@ class EncoderDecoder(keras.Model):
         self.readout = keras.layers.Dense(
             self.readout_size, activation="tanh", dtype=dtype, name="readout"
         )
-        self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="output_dropout")
+        self.output_dropout = Dropout(dropout, dtype=dtype, name="output_dropout")
         self.seed_generator = keras.random.SeedGenerator() if scheduled_sampling else None
         if tie == "none":
             self.output_layer = keras.layers.Dense(vocabulary_size, dtype=dtype, name="output")
@@ -262,7 +263,7 @@ class EncoderDecoder(keras.Model):
         target = features["target"]
         logits = self._logits(shifted(target), h, mask, states, training)
         if training and self.seed_generator is not None:
-            draw = keras.random.uniform(ops.shape(target), seed=self.seed_generator)
+            draw = draws.uniform(ops.shape(target), self.seed_generator)
             guesses = ops.cast(ops.argmax(logits, axis=-1), target.dtype)
             chosen = draw < self.config["scheduled_sampling"]
             previous = shifted(ops.where(chosen, guesses, target))

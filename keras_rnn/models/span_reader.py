@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_rnn.attention import LOWEST, AttentionPooling, LuongAttention
+from keras_rnn.layers import SpatialDropout1D
 from keras_rnn.models.encoder import UNKNOWN, RecurrentStack
 
 Tensor = Any
@@ -81,7 +82,7 @@ class SpanReader(keras.Model):
             self.vectors = keras.layers.Embedding(
                 vectors_size, vectors_dim, trainable=vectors_trainable, dtype=dtype, name="vectors"
             )
-        self.dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        self.dropout = SpatialDropout1D(dropout, dtype=dtype, name="dropout")
         self.aligning = keras.layers.Dense(
             self.width, activation="relu", dtype=dtype, name="aligning"
         )

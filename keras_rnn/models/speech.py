@@ -9,7 +9,15 @@ from keras import ops
 
 from keras_rnn.attention import LocationAttention
 from keras_rnn.cells import AttentionCell, make_cell
-from keras_rnn.layers import AddNoise, FusedRNN, HalveTime, SpecAugment, VocalTract
+from keras_rnn.layers import (
+    AddNoise,
+    Dropout,
+    FusedRNN,
+    HalveTime,
+    SpatialDropout1D,
+    SpecAugment,
+    VocalTract,
+)
 from keras_rnn.models.encoder import recurrent_layer
 from keras_rnn.models.search import START
 
@@ -66,7 +74,7 @@ class Listener(keras.layers.Layer):
             for number in range(layers)
         ]
         self.dropouts = [
-            keras.layers.SpatialDropout1D(dropout, dtype=dtype, name=f"dropout_{number}")
+            SpatialDropout1D(dropout, dtype=dtype, name=f"dropout_{number}")
             for number in range(1, layers)
         ]
         self.features = units * (2 if bidirectional else 1)
@@ -137,14 +145,14 @@ class Speller(keras.layers.Layer):
         self.embedding = keras.layers.Embedding(
             vocabulary_size, embedding_dim, dtype=dtype, name="embedding"
         )
-        self.input_dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        self.input_dropout = SpatialDropout1D(dropout, dtype=dtype, name="dropout")
         attention = LocationAttention(attention_units, dtype=dtype, name="attention")
         self.cell = AttentionCell(make_cell(cell, units, dtype=dtype), attention)
         self.rnn = FusedRNN(self.cell, return_sequences=True, return_extras=True, name="decoder")
         self.readout = keras.layers.Dense(
             embedding_dim, activation="tanh", dtype=dtype, name="readout"
         )
-        self.output_dropout = keras.layers.Dropout(dropout, dtype=dtype, name="output_dropout")
+        self.output_dropout = Dropout(dropout, dtype=dtype, name="output_dropout")
         self.output_layer = keras.layers.Dense(vocabulary_size, dtype=dtype, name="output")
 
     def call(self, previous, memory, memory_mask=None, training=False):
@@ -244,7 +252,7 @@ class SpeechRecognizer(keras.Model):
         if augment is not None:
             self.augment = SpecAugment(**augment, dtype="float32", name="augment")
         self.listener = Listener(**listener, dtype=dtype, name="listener")
-        self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")
+        self.dropout = Dropout(dropout, dtype=dtype, name="dropout")
         self.ctc = keras.layers.Dense(vocabulary_size, dtype=dtype, name="ctc")
         self.speller = None
         if speller is not None:

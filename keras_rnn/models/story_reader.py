@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_rnn.cells import QueryReductionCell
-from keras_rnn.layers import FusedRNN
+from keras_rnn.layers import Dropout, FusedRNN
 from keras_rnn.models.encoder import TextEncoder
 
 Tensor = Any
@@ -81,7 +81,7 @@ class StoryReader(keras.Model):
         alike = keras.initializers.GlorotUniform()
         self.fact = keras.layers.Dense(units, kernel_initializer=alike, dtype=dtype, name="fact")
         self.query = keras.layers.Dense(units, kernel_initializer=alike, dtype=dtype, name="query")
-        self.dropout = keras.layers.Dropout(dropout, dtype=dtype, name="dropout")
+        self.dropout = Dropout(dropout, dtype=dtype, name="dropout")
 
         def read(name, go_backwards=False):
             cell = QueryReductionCell(units, dtype=dtype)

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_rnn.layers import CRF
+from keras_rnn.layers import CRF, SpatialDropout1D
 from keras_rnn.models.encoder import TextEncoder
 
 Tensor = Any
@@ -102,7 +102,7 @@ class Tagger(keras.Model):
         }
         dtype = self.dtype_policy
         self.encoder = TextEncoder(**encoder, dtype=dtype, name="encoder")
-        self.dropout = keras.layers.SpatialDropout1D(dropout, dtype=dtype, name="dropout")
+        self.dropout = SpatialDropout1D(dropout, dtype=dtype, name="dropout")
         # Sums over long sequences want float32.
         if crf:
             self.output_layer = CRF(tags, constraints, dtype="float32", name="tags")

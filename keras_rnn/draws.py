@@ -1,0 +1,43 @@
+"""Random draws: fast under XLA, and the same with it and without.
+
+Keras leaves the choice of the algorithm to TensorFlow, and XLA then spells one out in elementwise operations, 0.2 µs
+a number on a CPU: sixty times as long as where Philox is named, for which it has code.
+"""
+
+import keras
+import tensorflow as tf
+
+
+def uniform(
+    shape: tf.Tensor | list[int | tf.Tensor] | tuple[int | tf.Tensor, ...],
+    seeds: keras.random.SeedGenerator,
+    minval: float = 0.0,
+    maxval: float = 1.0,
+) -> tf.Tensor:
+    """Fresh float32 numbers in [minval, maxval).
+
+    >>> numbers = uniform([2, 3], keras.random.SeedGenerator(0))
+    >>> numbers.shape.as_list(), bool(tf.reduce_all((numbers >= 0) & (numbers < 1)))
+    ([2, 3], True)
+    """
+    bits = tf.random.stateless_uniform(
+        shape,
+        tf.cast(seeds.next(), tf.int32),
+        minval=None,
+        maxval=None,
+        dtype=tf.uint32,
+        alg="philox",
+    )
+    # Only the bits are the same with and without XLA: each makes floats of other bits of them.
+    numbers = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2**-24
+    return minval + (maxval - minval) * numbers if (minval, maxval) != (0.0, 1.0) else numbers
+
+
+def keep_mask(
+    shape: tf.Tensor | list[int | tf.Tensor] | tuple[int | tf.Tensor, ...],
+    rate: float,
+    seeds: keras.random.SeedGenerator,
+    dtype: str | tf.DType = "float32",
+) -> tf.Tensor:
+    """A fresh mask of dropout: 0 with probability `rate` < 1, else 1 / (1 - rate)."""
+    return tf.where(uniform(shape, seeds) >= rate, tf.constant(1 / (1 - rate), dtype), 0)
