@@ -1,7 +1,7 @@
 """Random draws: fast under XLA, and the same with it and without.
 
-Keras leaves the choice of the algorithm to TensorFlow, and XLA then spells one out in elementwise operations, 0.2 µs
-a number on a CPU: sixty times as long as where Philox is named, for which it has code.
+Keras leaves the choice of the algorithm to TensorFlow. XLA on a CPU then takes 0.2 µs a number, sixty times as long as
+where Philox is named: it works out the generator's key for each of them.
 """
 
 import keras
