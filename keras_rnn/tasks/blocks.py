@@ -1,25 +1,23 @@
 """Texts in blocks of few shapes, so that an exported function can be compiled for each of them."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-# Rows that are computed at a time, for one text and for more; and the shortest length, each further one is twice as
-# long.
-ONE, MANY = 1, 32
+# Rows that are computed at a time, for one text and for more; and the shortest length.
+ONE, MANY = 1, 16
 SHORTEST = 16
 
 
 def lengths_up_to(longest: int) -> list[int]:
-    """The padded lengths, of which the last one is `longest`.
+    """The padded lengths, two to each doubling, of which the last one is `longest`.
 
     >>> lengths_up_to(100)
-    [16, 32, 64, 100]
+    [16, 24, 32, 48, 64, 96, 100]
     """
-    lengths = [min(SHORTEST, longest)]
-    while lengths[-1] < longest:
-        lengths.append(min(2 * lengths[-1], longest))
-    return lengths
+    sizes = (SHORTEST * 2**n * half // 2 for n in itertools.count() for half in (2, 3))
+    return [*itertools.takewhile(lambda size: size < longest, sizes), longest]
 
 
 def in_blocks(

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import layers, metrics, models, pictures
-from keras_rnn.tasks.blocks import in_blocks, padded
+from keras_rnn.tasks.blocks import in_blocks, lengths_up_to, padded
 from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.inputs import tagged_format_of
 from keras_rnn.tasks.stack import stack_of
@@ -529,7 +529,7 @@ class TaggingServer(Server):
     """
 
     # Those of `compiled`: one XLA program each, for one text and for several.
-    lengths = (16, 32, 64, 128)
+    lengths = tuple(lengths_up_to(128))
     best = 3
 
     def __init__(self, task: Tagging, model: keras.Model):
