@@ -69,7 +69,7 @@ def from_keras(layer: keras.layers.RNN) -> FusedRNN:
     if layer.cell.dropout:
         warnings.warn(
             f"{layer.name} has dropout={layer.cell.dropout} on its inputs, which no cell has here: "
-            "put keras.layers.Dropout before the layer to train on.",
+            "put keras_rnn.Dropout before the layer to train on.",
             stacklevel=2,
         )
     ours = FusedRNN(

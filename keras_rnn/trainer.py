@@ -169,7 +169,8 @@ class Trainer:
             norm /= tf.cast(self.optimizer.scale_loss(1.0), tf.float32)
         # Clipped here and not by Keras's optimizer, which would go through all gradients once more for their norm.
         if self.config.clip_norm:
-            share *= tf.minimum(1.0, self.config.clip_norm / norm)
+            # No number where the norm is none, as in Keras's: the next loss tells of it.
+            share *= tf.minimum(1.0, self.config.clip_norm / norm) + (norm - norm)
         self.optimizer.apply([share * gradient for gradient in gradients])
         if self.averages:
             step = tf.cast(self.optimizer.iterations.value, tf.float32)

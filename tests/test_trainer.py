@@ -66,14 +66,18 @@ def test_every_weight_moves_and_fillers_weigh_nothing(tmp_path):
     )
 
 
-def test_clipping_is_that_of_keras_and_weight_decay_reaches_the_optimizer(tmp_path):
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_clipping_is_that_of_keras_and_weight_decay_reaches_the_optimizer(precision, tmp_path):
     # Plain steps, whose length is the gradient's.
     settings = {"optimizer": "sgd", "weight_decay": 0.1, "learning_rate": 1.0}
     for norm in (1e-3, 1e3):  # every gradient is cut to it, none is
         folder = tmp_path / str(norm)
         folder.mkdir()
-        trainer = trainer_of(folder, small_data.rows(8), clip_norm=norm, **settings)
+        trainer = trainer_of(
+            folder, small_data.rows(8), clip_norm=norm, precision=precision, **settings
+        )
         gradients, weight, _ = trainer.gradient_step(next(iter(trainer.train_batches.epoch(0))))
+        scale = float(trainer.optimizer.scale_loss(1.0)) if precision == "mixed_float16" else 1.0
         optimizer = keras.optimizers.SGD(
             float(trainer.optimizer.learning_rate),
             momentum=0.9,
@@ -82,10 +86,20 @@ def test_clipping_is_that_of_keras_and_weight_decay_reaches_the_optimizer(tmp_pa
             global_clipnorm=norm,
         )
         variables = [keras.Variable(variable.numpy()) for variable in trainer.variables]
-        optimizer.apply([gradient / weight for gradient in gradients], variables)
+        optimizer.apply([gradient / weight / scale for gradient in gradients], variables)
         trainer.apply_step(gradients, weight)
         for got, variable in zip(trainer.variables, variables, strict=True):
             np.testing.assert_allclose(got, variable.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [np.inf, 3e19])
+def test_a_norm_that_is_no_number_is_not_clipped_away(value, tmp_path):
+    """An element that is none, or whose square is none: the next loss is none either, and the run stops."""
+    trainer = trainer_of(tmp_path, small_data.rows(8), clip_norm=1.0)
+    gradients, weight, _ = trainer.gradient_step(next(iter(trainer.train_batches.epoch(0))))
+    first = tf.one_hot(0, tf.size(gradients[-1]), on_value=np.float32(value))
+    trainer.apply_step([*gradients[:-1], tf.reshape(first, gradients[-1].shape)], weight)
+    assert all(np.isnan(variable.numpy()).all() for variable in trainer.variables)
 
 
 @pytest.mark.parametrize("size", [(1 << 16) - 1, 1 << 16, (1 << 18) + 63])

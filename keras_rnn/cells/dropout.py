@@ -44,7 +44,8 @@ class RecurrentDropout(DropoutRNNCell):
 
     def keep_mask(self, like: tf.Tensor, rate: float) -> tf.Tensor:
         """A fresh mask: 0 with probability `rate`, else 1 / (1 - rate)."""
-        mask = draws.keep_mask(tf.shape(like), rate, self.seed_generator, like.dtype)
+        kept = draws.kept(tf.shape(like), rate, self.seed_generator)
+        mask = tf.where(kept, tf.constant(1 / (1 - rate), like.dtype), 0)
         return tf.ensure_shape(mask, like.shape)
 
     def uniform(self, shape: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_rnn.draws import keep_mask
+from keras_rnn.draws import kept
 
 Tensor = Any
 
@@ -16,7 +16,7 @@ class Dropout(keras.layers.Dropout):
 
     `keras.layers.Dropout` with other draws: compiled for a CPU its own take longer than many a recurrent layer.
 
-    Arguments: those of `keras.layers.Dropout`; a rate below 1.
+    Arguments: those of `keras.layers.Dropout`.
 
     Example:
 
@@ -33,7 +33,12 @@ class Dropout(keras.layers.Dropout):
             size if given is None else given
             for size, given in zip(tf.unstack(tf.shape(inputs)), self._shape(inputs))
         ]
-        return inputs * keep_mask(shape, self.rate, self.seed_generator, inputs.dtype)
+        if self.rate == 1:
+            return tf.zeros_like(inputs)
+        # Not multiplied by a mask: what is dropped is 0 whatever it was.
+        return tf.where(
+            kept(shape, self.rate, self.seed_generator), inputs * (1 / (1 - self.rate)), 0
+        )
 
     def _shape(self, inputs: Tensor) -> tuple[int | None, ...]:
         """Of the mask; None = the input's."""

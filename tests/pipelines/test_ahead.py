@@ -29,7 +29,14 @@ def test_results_come_in_order_and_few_items_are_read_in_advance():
     assert len(threads) == THREADS and threading.get_ident() not in threads
 
 
-def test_an_error_comes_where_its_item_stands():
+@pytest.mark.parametrize("where", ["function", "items"])
+def test_an_error_comes_where_its_item_stands(where):
+    def items():
+        yield from range(5)
+        if where == "items":
+            raise ValueError("the sixth")
+        yield from (5, 6, 7)
+
     def work(number):
         if number == 5:
             raise ValueError("the sixth")
@@ -37,7 +44,7 @@ def test_an_error_comes_where_its_item_stands():
 
     seen = []
     with pytest.raises(ValueError, match="the sixth"):
-        for result in map_ahead(work, range(9)):
+        for result in map_ahead(work, items()):
             seen.append(result)
     assert seen == [0, 1, 2, 3, 4]
 
