@@ -16,10 +16,9 @@ process on both cores together, compilation included:
 | head | wer | cer | exact | CPU | time |
 |---|---|---|---|---|---|
 | ctc | 0.033 | 0.027 | 0.920 | 4.7 min | 4.3 min |
-| attention | 0.037 | 0.029 | 0.910 | 12.3 min | 9.6 min |
+| attention | 0.029 | 0.023 | 0.930 | 5.9 min | 4.5 min |
 
-That of attention was measured before the draws of noise and dropout were made faster, and with other work beside. A
-speaker never heard is harder: CTC trained on three of them, 652 sounds, has a wer of 0.167 on the fourth's 57.
+A speaker never heard is harder: CTC trained on three of them, 652 sounds, has a wer of 0.167 on the fourth's 57.
 
 With words as tokens, as by default, only words of the training texts are written; --config.tokenizer=characters spells
 others too.
