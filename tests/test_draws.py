@@ -79,8 +79,8 @@ def test_they_are_saved_as_they_are(layer):
 
 
 @pytest.mark.parametrize("layer, slow", [(Dropout(0.3), False), (keras.layers.Dropout(0.3), True)])
-def test_xla_has_no_key_to_work_out_for_every_number(layer, slow):
-    """What makes Keras's own take sixty times as long; when it no longer does, ours may go."""
+def test_xla_draws_without_the_operation_that_keras_asks_for(layer, slow):
+    """The one with it takes sixty times as long; when Keras's own is without, ours may go."""
     function = tf.function(lambda x: layer(x, training=True), jit_compile=True)
     program = function.experimental_get_compiler_ir(tf.ones([8, 9]))(stage="hlo")
     assert "rng-bit-generator(" in program

@@ -29,12 +29,12 @@ class Dropout(keras.layers.Dropout):
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not training or not self.rate:
             return inputs
+        if self.rate == 1:
+            return tf.zeros_like(inputs)
         shape = [
             size if given is None else given
             for size, given in zip(tf.unstack(tf.shape(inputs)), self._shape(inputs))
         ]
-        if self.rate == 1:
-            return tf.zeros_like(inputs)
         # Not multiplied by a mask: what is dropped is 0 whatever it was.
         return tf.where(
             kept(shape, self.rate, self.seed_generator), inputs * (1 / (1 - self.rate)), 0
