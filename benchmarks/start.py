@@ -91,7 +91,6 @@ def programs(data: str) -> dict[str, dict]:
             found[name] = {
                 "lengths": first["shapes"],
                 "batches": first["batches"],
-                # One of them is the update of the weights, the same for all lengths.
                 "programs, epoch 1": first["programs"],
                 "programs, epoch 2": second["programs"] - first["programs"],
                 "files in the cache": len([*cache.rglob("*.pb")]),
@@ -128,8 +127,8 @@ def report(imported, stepped, compiled) -> None:
     summary = [
         f"import: {ours / others:.2f} of TensorFlow with Keras",
         f"first step: {results.ratios_of(stepped)['Keras']:.2f} of the faster of stock Keras's",
-        f"{cold['programs, epoch 1'] - 1} programs for {cold['lengths']} padded lengths and one for the update in the "
-        f"first epoch, {cold['programs, epoch 2']} in the second",
+        f"{cold['programs, epoch 1']} programs for {cold['lengths']} padded lengths in the first epoch, "
+        f"{cold['programs, epoch 2']} in the second",
         f"compiling takes {cached:.2f} of the time where the cache has the programs",
     ]
     rows = [[f"import, {name}", value] for name, value in imported.items()]

@@ -49,7 +49,7 @@ class Replicas:
     def epoch(self, batches: pipelines.Batches, epoch: int, start_batch: int = 0) -> Iterator:
         """The batches of an epoch, the rows of each dealt out to the replicas."""
         if self.count == 1:
-            yield from batches.epoch(epoch, start_batch)
+            yield from batches.tensors(epoch, start_batch)
             return
         shards = [batches.shard(number, self.count) for number in self.local]
         parts = tuple(shard.epoch(epoch, start_batch) for shard in shards)

@@ -14,10 +14,9 @@ from tensorboard.plugins.hparams import api as hparams
 
 import pipelines
 from keras_rnn.events import drop_later
-from keras_rnn.trainer import Trainer
+from keras_rnn.trainer import Trainer, sample
 
-# Values of a weight that its histogram counts, and words that the projector gets.
-HISTOGRAM_SAMPLE = 50_000
+# Words that the projector gets.
 PROJECTED_WORDS = 10_000
 
 # Share of the training's time that histograms and pictures may take.
@@ -190,9 +189,9 @@ class Board(keras.callbacks.Callback):
         for number, variable in enumerate(trainer.model.trainable_variables):
             # Without the model's own name, which counts the models of a process.
             name = variable.path.partition("/")[2]
-            tf.summary.histogram(f"weights/{name}", _sample(variable.value))
+            tf.summary.histogram(f"weights/{name}", sample(variable.value))
             if trainer.gradients:
-                tf.summary.histogram(f"gradients/{name}", _sample(trainer.gradients[number]))
+                tf.summary.histogram(f"gradients/{name}", trainer.gradients[number])
 
     def _pictures(self):
         trainer = self.trainer
@@ -220,12 +219,6 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-
-
-def _sample(values: tf.Tensor) -> tf.Tensor:
-    """So many of the values, evenly spread, that counting them takes no time."""
-    flat = tf.reshape(values, [-1])
-    return flat[:: max(1, flat.shape[0] // HISTOGRAM_SAMPLE)]
 
 
 def show_result(

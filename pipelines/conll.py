@@ -205,7 +205,7 @@ def column_count(file: str | os.PathLike) -> int:
 # Lines and blocks
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class _Line:
     """A line of a file: its number, its text without the end, all its bytes."""
 
@@ -221,7 +221,7 @@ class _Line:
         self.raw = self.raw[:head] + new + self.raw[head + len(old) :]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class _Block:
     """Lines that belong together: at most one sentence, with what stands before and after it."""
 

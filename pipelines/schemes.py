@@ -13,6 +13,7 @@ is a span of the label `_`.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -69,6 +70,7 @@ def detect_scheme(tags: Iterable[str] | Iterable[Sequence[str]]) -> str:
     return "IOB1" if is_iob1 else "BIO"
 
 
+@functools.lru_cache(maxsize=4096)
 def split_tag(tag: str) -> tuple[str, str]:
     """The letter and the label of a tag; ("", tag) where it is not of the form letter-label.
 
@@ -159,7 +161,7 @@ def check(tags: Sequence[str], scheme: str) -> list[tuple[int, str]]:
 
 
 def _breaks(tags: Sequence[str], scheme: str) -> Iterator[tuple[int, str]]:
-    after, before = "at the beginning", (OUTSIDE, "")
+    before = OUTSIDE, ""
     for place, tag in enumerate(tags):
         now = split_tag(tag)
         if now[0] not in _LETTERS[scheme]:
@@ -167,8 +169,9 @@ def _breaks(tags: Sequence[str], scheme: str) -> Iterator[tuple[int, str]]:
             yield place, f"{tag!r} is no tag of {scheme} ({forms})"
             now = OUTSIDE, ""
         elif rule := _broken_rule(before, now, scheme):
-            yield place, f"{tag!r} {after}: in {scheme} {rule}"
-        after, before = f"after {tag!r}", now
+            where = f"after {tags[place - 1]!r}" if place else "at the beginning"
+            yield place, f"{tag!r} {where}: in {scheme} {rule}"
+        before = now
     if scheme == "IOBES" and before[0] in ("B", "I"):
         yield len(tags) - 1, f"{tags[-1]!r} at the end: in IOBES a span ends with E or S"
 

@@ -188,7 +188,7 @@ def test_the_start_is_reported(folder):
     facts = {
         "lengths": 4,
         "batches": 9,
-        "programs, epoch 1": 5,
+        "programs, epoch 1": 4,
         "programs, epoch 2": 0,
         "files in the cache": 6,
         "seconds of compiling": 8.0,
@@ -202,7 +202,7 @@ def test_the_start_is_reported(folder):
     assert written(folder, "start")["summary"] == [
         "import: 1.10 of TensorFlow with Keras",
         "first step: 1.50 of the faster of stock Keras's",
-        "4 programs for 4 padded lengths and one for the update in the first epoch, 0 in the second",
+        "4 programs for 4 padded lengths in the first epoch, 0 in the second",
         "compiling takes 0.25 of the time where the cache has the programs",
     ]
 

@@ -50,7 +50,7 @@ def test_every_weight_moves_and_fillers_weigh_nothing(tmp_path):
         (batch,) = trainer.train_batches.epoch(0)
         before = [variable.numpy() for variable in trainer.variables]
         gradients, weight, loss = trainer.gradient_step(batch)
-        norm = trainer.apply_step(gradients, weight)
+        norm, _ = trainer.apply_step(gradients, weight)
         after = [variable.numpy() for variable in trainer.variables]
         assert all((a != b).any() for a, b in zip(before, after, strict=True))
         scaled = [(gradient / weight).numpy() for gradient in gradients]
@@ -90,6 +90,28 @@ def test_clipping_is_that_of_keras_and_weight_decay_reaches_the_optimizer(precis
         trainer.apply_step(gradients, weight)
         for got, variable in zip(trainer.variables, variables, strict=True):
             np.testing.assert_allclose(got, variable.numpy(), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_a_step_of_one_program_is_that_of_two(precision, tmp_path):
+    settings = {"clip_norm": 0.1, "average": 0.9, "precision": precision}
+    ends = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        trainer = trainer_of(tmp_path / name, small_data.rows(8), **settings)
+        (batch,) = trainer.train_batches.tensors()
+        if name == "one":
+            (loss,), norm = trainer.step([batch])
+            shown = trainer.gradients
+        else:
+            gradients, weight, loss = trainer.gradient_step(batch)
+            norm, _ = trainer.apply_step(gradients, weight)
+            scale = float(trainer.optimizer.scale_loss(1.0)) if "16" in precision else 1.0
+            shown = [tf.reshape(gradient, [-1]) / weight / scale for gradient in gradients]
+        ends.append([loss, norm, *shown, *trainer.variables, *trainer.averages])
+    for one, two in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, two, rtol=2e-4, atol=1e-6)
+    assert trainer.programs.count == 2
 
 
 @pytest.mark.parametrize("value", [np.inf, 3e19])

@@ -314,7 +314,7 @@ class Classification(Task):
 
     def _answers(self, forward, batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Logits and right labels (bool) of the real examples, batch by batch."""
-        for batch in batches.epoch(0):
+        for batch in batches.tensors():
             logits = forward(batch)[2].numpy()
             real = batch["real"].numpy()
             yield logits[real], self._targets(batch).numpy()[real] > 0.5

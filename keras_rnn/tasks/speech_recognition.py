@@ -264,7 +264,7 @@ class SpeechRecognition(Task):
         answers = [""] * len(batches.store)
         # An attending decoder's search is part of `forward`.
         beam = self.config.search.beam
-        for batch in batches.epoch(0):
+        for batch in batches.tensors():
             losses, weights, outputs = forward(batch)
             loss += float(tf.reduce_sum(losses * weights))
             tokens += float(tf.reduce_sum(weights))

@@ -230,14 +230,17 @@ class Tagging(Task):
     ) -> list[str]:
         """A sentence's tags as the model spells them; notes what breaks the scheme or is new."""
         tags = record["tags"]
-        for place, _ in schemes.check(tags, self.scheme):
+        breaks = schemes.check(tags, self.scheme)
+        for place, _ in breaks:
             self._note(
                 counts,
                 f"tags break the scheme {self.scheme} and are read as conlleval reads them",
                 record,
                 place,
             )
-        spelled = schemes.convert(tags, self.scheme, self.model_scheme)
+        spelled = list(tags)
+        if breaks or self.scheme != self.model_scheme:
+            spelled = schemes.convert(tags, self.scheme, self.model_scheme)
         for place, tag in enumerate(spelled):
             if tag not in self._known_tags:
                 self._note(
@@ -373,7 +376,7 @@ class Tagging(Task):
         counts = metrics.TagCounts(names)
         number_of = {name: number for number, name in enumerate(names)}
         loss = 0.0
-        for batch in batches.epoch(0):
+        for batch in batches.tensors():
             losses, weights, predicted = forward(batch)
             loss += float(tf.reduce_sum(losses * weights))
             mask = (batch["ids"].numpy() != 0) & batch["real"].numpy()[:, None]

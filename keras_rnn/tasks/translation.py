@@ -247,7 +247,7 @@ class Translation(Task):
     def judge(self, forward, batches):
         loss = tokens = 0.0
         answers = [""] * len(batches.store)
-        for batch in batches.epoch(0):
+        for batch in batches.tensors():
             losses, weights, found = forward(batch)
             loss += float(tf.reduce_sum(losses * weights))
             tokens += float(tf.reduce_sum(weights))

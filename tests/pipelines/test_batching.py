@@ -185,6 +185,20 @@ def test_tf_data_gives_the_same(tmp_path):
     assert list(batches.epoch(1, 99)) == []
 
 
+def test_tensors_are_the_same(tmp_path):
+    store = store_of(tmp_path, np.random.default_rng(0).integers(1, 30, 100))
+    batches = Batches(store, 8, "text", shuffle=True, seed=5)
+    for start in (0, 5):
+        wanted = list(batches.arrays(1, start))
+        tensors = list(batches.tensors(1, start))
+        for array, tensor in zip(wanted, tensors, strict=True):
+            assert array.keys() == tensor.keys()
+            for name, spec in batches.element_spec.items():
+                assert tensor[name].dtype == spec.dtype
+                np.testing.assert_array_equal(tensor[name], array[name])
+    assert list(batches.tensors(1, 99)) == []
+
+
 def test_one_compilation_a_shape(tmp_path):
     """What the finite set of shapes is for: short batches and later epochs trace nothing new."""
     store = store_of(tmp_path, np.random.default_rng(0).integers(1, 30, 101))

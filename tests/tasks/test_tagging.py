@@ -148,7 +148,7 @@ def test_unseen_are_tokens_whose_form_is_not_in_the_training_data(tmp_path):
     outside = tf.zeros([2, len(tokens) + 2], tf.int32)
 
     class Once:
-        def epoch(self, number):
+        def tensors(self):
             return [batch]
 
     result = task.judge(lambda batch: (tf.zeros(2), tf.zeros(2), outside), Once())
