@@ -22,6 +22,7 @@ from tests import small_data
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = {
     "batch_size": 8,
+    "patience": 0,
     "average": 0.9,
     "checkpoint_seconds": 0.05,
     "dropout": 0.2,
@@ -105,7 +106,7 @@ def same_end(workdir, undisturbed):
     [
         (1, signal.SIGKILL, 12),
         (1, signal.SIGINT, 12),
-        pytest.param(50, signal.SIGKILL, 150, marks=pytest.mark.full),
+        pytest.param(50, signal.SIGKILL, 400, marks=pytest.mark.full),
     ],
 )
 def test_ended_at_any_moment_it_goes_on(kills, how, epochs, files, undisturbed, tmp_path):
