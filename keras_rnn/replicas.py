@@ -21,7 +21,7 @@ class Replicas:
     same order, or all wait for ever; where one is lost the others get a `tf.errors.OpError`.
 
     Arguments:
-        strategy: of tf.distribute; the default one, with a single replica, where none is given.
+        strategy: of tf.distribute; the default one where none is given, or one with a single replica.
         worker, workers: this worker's number and how many there are; the first one is the chief, which alone writes.
 
     Attributes:
@@ -39,7 +39,9 @@ class Replicas:
     def __init__(
         self, strategy: tf.distribute.Strategy | None = None, worker: int = 0, workers: int = 1
     ):
-        self.strategy = strategy or tf.distribute.get_strategy()
+        if strategy is None or strategy.num_replicas_in_sync == 1:
+            strategy = tf.distribute.get_strategy()
+        self.strategy = strategy
         self.workers = workers
         self.count = self.strategy.num_replicas_in_sync
         share = self.count // workers

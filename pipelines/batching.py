@@ -287,8 +287,9 @@ class Batches:
         plan = self._plan(epoch)
 
         def tensors_of(batch: int) -> dict[str, tf.Tensor]:
-            arrays = self._assemble(plan, batch)
-            return {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
+            with tf.profiler.experimental.Trace("batch"):
+                arrays = self._assemble(plan, batch)
+                return {name: tf.convert_to_tensor(array) for name, array in arrays.items()}
 
         return map_ahead(tensors_of, range(start_batch, self.num_batches(epoch)))
 

@@ -159,6 +159,15 @@ def same_scores(folder, other):
         assert of_each[0] == of_each[1], name
 
 
+def test_one_device_ends_as_none_named_does(data, alone, tmp_path):
+    arguments = without(data["classification"], distribute="mirrored")
+    assert app.main([*arguments, f"--workdir={tmp_path / 'w'}"]) == 0
+    got, wanted = last(tmp_path), last(alone["classification"])
+    assert got.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(got[name], value, err_msg=name)
+
+
 def test_two_devices_end_as_one_does(data, alone, tmp_path):
     """With XLA within each replica."""
     arguments = without(data["classification"], jit_compile=True, distribute="mirrored")

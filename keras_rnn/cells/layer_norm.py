@@ -12,7 +12,9 @@ _NARROW = 128
 def layer_norm(x: tf.Tensor, gain: tf.Tensor, offset: tf.Tensor, epsilon: float) -> tf.Tensor:
     """LN(x) = gain * (x - mean) / sqrt(variance + epsilon) + offset, over the last axis.
 
-    Mean and variance are computed in float32 at least. Source: Ba, Kiros and Hinton 2016, equation 4.
+    Gain and offset are numbers, or have one for each column. Mean and variance are computed in float32 at least.
+
+    Source: Ba, Kiros and Hinton 2016, equation 4.
 
     >>> import keras_rnn
     >>> [round(v, 3) for v in keras_rnn.layer_norm([1.0, 3.0], 1.0, 0.5, epsilon=0.0).numpy().tolist()]
@@ -49,13 +51,15 @@ def layer_norm(x: tf.Tensor, gain: tf.Tensor, offset: tf.Tensor, epsilon: float)
 
 
 def _for_each_column(weight: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
-    weight = tf.cast(tf.convert_to_tensor(weight), x.dtype)
-    return weight if weight.shape == x.shape[-1:] else tf.broadcast_to(weight, x.shape[-1:])
+    weight = tf.convert_to_tensor(weight, x.dtype)
+    return weight if weight.shape.rank else tf.broadcast_to(weight, tf.shape(x)[-1:])
 
 
 def _mean(x: tf.Tensor) -> tf.Tensor:
     """Over the last axis, [..., 1]. Halves are added up first, which XLA does many numbers at a time."""
-    width = size = x.shape[-1]
+    width = size = x.shape[-1] if x.shape.rank else None
+    if width is None:
+        return tf.reduce_mean(x, axis=-1, keepdims=True)
     while width > _NARROW and width % 2 == 0:
         width //= 2
         x = x[..., :width] + x[..., width:]
@@ -64,7 +68,7 @@ def _mean(x: tf.Tensor) -> tf.Tensor:
 
 def _sum_of_rows(x: tf.Tensor) -> tf.Tensor:
     """Over all axes but the last, as a product."""
-    x = tf.reshape(x, [-1, x.shape[-1]])
+    x = tf.reshape(x, tf.stack([-1, tf.shape(x)[-1]]))
     # With one row of ones it would be no product: XLA takes it into what makes the terms, and that is slow.
     return tf.matmul(tf.ones([2, tf.shape(x)[0]], x.dtype), x)[0]
 

@@ -65,4 +65,23 @@ def test_narrow_numbers_are_summed_in_wide_ones(dtype):
         tape.gradient(results[0], given), tape.gradient(results[1], exact), strict=True
     ):
         assert got.dtype == dtype
-        np.testing.assert_allclose(tf.cast(got, tf.float64), value, rtol=close, atol=close)
+        largest = np.abs(value).max()
+        np.testing.assert_allclose(
+            tf.cast(got, tf.float64), value, rtol=close, atol=close * largest
+        )
+
+
+@pytest.mark.parametrize("spec", [[None, None], None])
+def test_shapes_may_be_unknown(spec):
+    x = np.random.default_rng(0).normal(size=(3, 6))
+    function = tf.function(
+        lambda x: layer_norm(x, 0.1, np.arange(6.0), EPSILON),
+        input_signature=[tf.TensorSpec(spec, tf.float64)],
+    )
+    wanted = plain(tf.constant(x), 0.1, np.arange(6.0))
+    np.testing.assert_allclose(function(tf.constant(x)), wanted, rtol=1e-12)
+
+
+def test_whole_numbers_are_refused():
+    with pytest.raises(TypeError):
+        layer_norm([1, 3], 1.5, 0.5, EPSILON)
