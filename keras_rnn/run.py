@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import importlib.util
 import os
 import traceback
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import ml_collections
 
 import pipelines
 from keras_rnn import configs
+from keras_rnn.cells import CELLS
 from keras_rnn.programs import Programs
 from keras_rnn.tasks import Task, make_task
 from keras_rnn.workdir import Workdir
@@ -46,6 +48,29 @@ def _failure(error: Exception, module: str) -> str:
     return f"{frame.filename}, line {frame.lineno}: {type(error).__name__}: {error}"
 
 
+def _recorded(modules: str, cell: str, folder: Workdir) -> str:
+    """The modules that a run itself names, as far as they may be imported: those of the user who trained it.
+
+    Raises:
+        InputError: a module lies in the run's own folder, where it is whatever the folder's maker has put there.
+    """
+    if cell in CELLS:
+        return ""
+    for module in filter(None, (name.strip() for name in modules.split(","))):
+        try:
+            spec = importlib.util.find_spec(module.partition(".")[0])
+        except (ImportError, ValueError):
+            continue  # Importing it says what is wrong.
+        inside = os.path.realpath(folder.path) + os.sep
+        places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
+        if any(place and (os.path.realpath(place) + os.sep).startswith(inside) for place in places):
+            raise pipelines.InputError(
+                f"names the module {module} of the run's own folder; --import={module} runs it, if you trust it",
+                folder.file("config.json"),
+            )
+    return modules
+
+
 def load_weights(model: keras.Model, checkpoint: str) -> None:
     """Puts a checkpoint's weights into a model."""
     path = os.path.join(checkpoint, "model.weights.h5")
@@ -74,7 +99,7 @@ def open_run(
     best = folder.checkpoint("best")
     if not best:
         raise pipelines.InputError("has no checkpoint yet; train it first", folder.path)
-    import_modules(modules or facts["import"])
+    import_modules(modules or _recorded(facts["import"], config.cell, folder))
     keras.config.set_dtype_policy(config.precision)
     task = make_task(facts["task"], config)
     try:

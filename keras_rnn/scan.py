@@ -1,4 +1,4 @@
-"""The fused time loop and its gradient: the one `tf.custom_gradient` of the house.
+"""The fused time loop and its gradient: the one file of the house with a `tf.custom_gradient`.
 
 A cell gives its equations for one time step, `step`. `scan` runs them over time in one loop and differentiates that
 loop for them:
@@ -621,6 +621,29 @@ def product(
 def _block(value: tf.Tensor, columns: slice | None, rows: slice | None) -> tf.Tensor:
     value = value if rows is None else value[..., rows, :]
     return value if columns is None else value[..., columns]
+
+
+def in_rows(weight: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """A weight [columns] in each row of x [..., columns]; any other weight as it is.
+
+    It is what broadcasting makes of the weight, but its gradient sums the rows by a product. Compiled for a CPU, the
+    sum that TensorFlow derives takes longer than all else that normalising adds to a step.
+    """
+    weight = tf.convert_to_tensor(weight, x.dtype)
+    if weight.shape.rank != 1 or not x.shape.rank or x.shape.rank < 2:
+        return weight
+
+    @tf.custom_gradient
+    def repeat(weight):
+        def gradient(d):
+            d = tf.cast(tf.reshape(d, tf.stack([-1, tf.size(weight)])), _sum_dtype(d))
+            # With one row of ones it would be no product: XLA takes it into what makes the terms.
+            total = tf.matmul(tf.ones([2, tf.shape(d)[0]], d.dtype), d)[0]
+            return tf.cast(total, weight.dtype)
+
+        return tf.broadcast_to(weight, tf.shape(x)), gradient
+
+    return repeat(weight)
 
 
 def masked_product(operand_mask: tf.Tensor | None) -> Callable[..., tf.Tensor]:

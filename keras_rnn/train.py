@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import sys
 from typing import Any
 
@@ -71,6 +72,11 @@ def train(
         raise replicas.lost(error) from None
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def _watching(folder: Workdir) -> str:
+    """The command that shows the training."""
+    return f"tensorboard --logdir {shlex.quote(folder.tensorboard)}"
 
 
 def _describe(task_name, config, train_data, dev_data, modules) -> dict[str, Any]:
@@ -226,6 +232,7 @@ def _announce(trainer: Trainer, notes: list[str], resumed: bool) -> None:
         log(f"{replicas.count} replicas in {processes} share each batch")
     for note in notes:
         log(note)
+    log(_watching(trainer.workdir))
     if resumed:
         state = trainer.state
         log(f"going on after epoch {state.epoch}, step {state.step}")
@@ -276,4 +283,4 @@ def _conclude(trainer: Trainer, reason: str) -> None:
         f"{facts['tokens_per_second']:,.0f} real tokens/s"
     )
     log(f"model {best}, scores {folder.file('metrics.json')}")
-    log(f"tensorboard --logdir {folder.tensorboard}")
+    log(_watching(folder))

@@ -54,7 +54,7 @@ ALLOWED |= {
     },
     "reports": {"events", "trainer", "pipelines"},
     "profiler": {"reports", "trainer"},
-    "run": {"configs", "programs", "tasks", "workdir", "pipelines"},
+    "run": {"cells", "configs", "programs", "tasks", "workdir", "pipelines"},
     "client": set(),  # Copied into exports; it runs where this package is not.
     "runtimes": {"scan", "tasks", "pipelines"},
     "inheritance": {"configs", "run", "tasks", "workdir", "pipelines"},

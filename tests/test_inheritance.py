@@ -192,7 +192,10 @@ def damaged(parent, folder, what) -> None:
         (folder / "config.json").write_text(config.replace('"lstm"', '"MyCell"'))
     elif what == "import":
         config = (folder / "config.json").read_text()
-        (folder / "config.json").write_text(config.replace('"import": ""', '"import": "no_cells"'))
+        config = config.replace('"lstm"', '"MyCell"').replace(
+            '"import": ""', '"import": "no_cells"'
+        )
+        (folder / "config.json").write_text(config)
     else:
         (folder / "config.json").unlink()
 

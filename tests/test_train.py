@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import time
 
 import numpy as np
@@ -150,7 +151,8 @@ def test_start_and_end_lines(files, tmp_path, capsys):
     lines = captured.out.splitlines()
     assert "CPU" in lines[0] and "float32" in lines[0] and "XLA off" in lines[0]
     assert "200 training and 50 dev examples; nothing cut" in lines[0]
-    assert lines[2].startswith("epoch 1/1: loss 0.") and "tokens/s" in lines[2]
+    assert lines[2] == lines[-1] and lines[2].startswith("tensorboard --logdir ")
+    assert lines[3].startswith("epoch 1/1: loss 0.") and "tokens/s" in lines[3]
     assert lines[-1] == f"tensorboard --logdir {tmp_path / 'w' / 'tensorboard'}"
     assert "examples/s" in lines[-3] and "real tokens/s" in lines[-3]
 
@@ -427,6 +429,14 @@ class LeakyCell(keras_rnn.Cell):
     # The run remembers which module its cell comes from.
     assert app.main(["evaluate", f"--workdir={workdir}"]) == 0
     assert json.loads(capsys.readouterr().out)["examples"] == 50
+    # But not where it has come with the run: what a stranger's folder holds is not run.
+    (tmp_path / "leaky_cells.py").rename(workdir / "leaky_cells.py")
+    monkeypatch.delitem(sys.modules, "leaky_cells")
+    monkeypatch.chdir(workdir)
+    assert app.main(["evaluate", "--workdir=."]) == 1
+    assert "names the module leaky_cells of the run's own folder" in capsys.readouterr().err
+    assert "leaky_cells" not in sys.modules
+    monkeypatch.chdir(tmp_path)
     assert command(tmp_path / "v", *files, cell="LeakyCel") == 1
     assert "LeakyCel" in capsys.readouterr().err
     assert command(tmp_path / "v", "--import=no_such_module", *files) == 1

@@ -1,5 +1,6 @@
 """A text and a question about it, to ids: one encoding for training and serving, in graph."""
 
+import collections
 from collections.abc import Iterable
 
 import tensorflow as tf
@@ -57,9 +58,17 @@ class PassageFeatures(tf.Module):
         read = tf.strings.substr(texts, 0, self.max_bytes, unit="BYTE")
         return self.tokenizer.tokenize_with_offsets(read)
 
-    def too_long(self, contexts: tf.Tensor) -> tf.Tensor:
-        """How many contexts [batch] are cut."""
-        return tf.math.count_nonzero(self.cut(contexts)[0].row_lengths() > self.max_length)
+    def count_cut(
+        self, contexts: tf.RaggedTensor, questions: tf.RaggedTensor, counts: collections.Counter
+    ) -> None:
+        """Counts the texts, given as all their tokens, of which a model reads the beginning alone."""
+        for ragged, limit, name in (
+            (contexts, self.max_length, ""),
+            (questions, self.question_length, "questions "),
+        ):
+            longer = int(tf.math.count_nonzero(ragged.row_lengths() > limit))
+            if longer:
+                counts[f"{name}cut to {limit} tokens"] += longer
 
     def encode(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """string [batch, 2], contexts and questions -> the features of each."""

@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 import pipelines
-from keras_rnn.tasks.inputs import count_cut
 from keras_rnn.tasks.reading import Reading, characters_before
 from keras_rnn.tasks.task import Server
 
@@ -66,7 +65,11 @@ class QuestionServer(Server):
 
     def answer(self, records, counts=None):
         if counts is not None:
-            count_cut(self.features, [record["context"] for record in records], counts)
+            contexts, questions = (
+                self.features.cut(tf.constant([record[field] for record in records], tf.string))[0]
+                for field in ("context", "question")
+            )
+            self.features.count_cut(contexts, questions, counts)
         answers = [{}] * len(records)
         # Contexts of like length together: less padding.
         order = sorted(range(len(records)), key=lambda number: len(records[number]["context"]))

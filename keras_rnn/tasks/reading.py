@@ -117,13 +117,7 @@ class Reading(abc.ABC):
         for chunk in pipelines.in_chunks(records):
             contexts, starts, ends = self.features.cut(_texts(chunk, "context"))
             questions = self.features.cut(_texts(chunk, "question"))[0]
-            for ragged, limit, name in (
-                (contexts, most, ""),
-                (questions, of_question, "questions "),
-            ):
-                longer = int(tf.math.count_nonzero(ragged.row_lengths() > limit))
-                if longer:
-                    counts[f"{name}cut to {limit} tokens"] += longer
+            self.features.count_cut(contexts, questions, counts)
             encoded = self.features.encode_tokens(contexts[:, :most], questions[:, :of_question])
             split = {
                 name: ragged.to_tensor(shape=[None, of_question]).numpy()

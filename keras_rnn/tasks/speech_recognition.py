@@ -114,6 +114,8 @@ class SpeechRecognition(Task):
                 target = np.asarray(row)[: self.config.max_length]
                 if self._left_out(record, waveform, rate, target, training, counts):
                     continue
+                if training and len(row) > len(target):
+                    counts[f"with text cut to {len(target)} tokens"] += 1
                 text = record["text"].lower() if self.config.lower else record["text"]
                 reference = b"" if training else text.encode("utf-8")
                 for factor in sorted({1.0, 1.0 - speed, 1.0 + speed}):
@@ -410,7 +412,7 @@ class SpeechServer(Server):
 
     def _waveform(self, waveform: tf.Tensor, rate: tf.Tensor) -> dict[str, tf.Tensor]:
         features = self.features.read(waveform, rate)[None]
-        return self.recognize(features, tf.shape(features)[1][None])
+        return self.explained(features, tf.shape(features)[1][None])
 
     def _details(self, audio: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.explained(*_padded(self.features.read_wavs(audio)))

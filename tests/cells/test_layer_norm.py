@@ -1,4 +1,4 @@
-"""Layer normalisation, whose gradient is written out, against the formula that TensorFlow differentiates."""
+"""Layer normalisation, whose weights have a gradient of their own, against the formula."""
 
 import numpy as np
 import pytest

@@ -231,6 +231,21 @@ def test_predict_keeps_the_place_of_what_it_cannot_read(words, capsys, tmp_path)
     assert "a question needs its text" in capsys.readouterr().err
 
 
+def test_predict_counts_the_questions_it_cuts(words, capsys, tmp_path):
+    path = tmp_path / "ask.jsonl"
+    question = "How is Ada? " * 40
+    path.write_text(json.dumps({"context": "Ada is glad.", "question": question}) + "\n")
+    assert app.main(["predict", f"--workdir={words}", f"--input={path}"]) == 0
+    assert "1 questions cut to 16 tokens" in capsys.readouterr().err
+
+
+def test_blanks_around_a_word_are_none_of_it(tmp_path):
+    records = [row("a b", "glad"), row("a b", " glad "), row("a b", "sad")]
+    task, path = task_of(records, tmp_path, answers="words")
+    answers = [int(example["label"]) for example in task.encode(task.read(path))]
+    assert answers[0] == answers[1] != answers[2]
+
+
 def task_of(records, tmp_path, **settings):
     keys = configs.task_keys("question_answering")
     flat = {**configs.flatten(keys.config()), **settings}
@@ -273,12 +288,14 @@ def test_where_answers_stand(tmp_path):
 
 
 def test_answers_that_are_not_in_their_context_are_left_out_and_counted(tmp_path):
-    records = [row("a b", "a"), row("a b", "z"), row("a b " * 20 + "c", "c")]
+    records = [row("a b", "a", question="q w e"), row("a b", "z"), row("a b " * 20 + "c", "c")]
     task, path = task_of(records, tmp_path, answers="spans", max_length=10)
+    task.reading.features.question_length = 2
     counts = collections.Counter()
     examples = list(task.encode(task.read(path), counts, training=True))
     assert len(examples) == 1 and counts == {
         "cut to 10 tokens": 1,
+        "questions cut to 2 tokens": 1,
         "whose answer does not stand in the context that is read, left out": 2,
     }
     # Those of dev stay, and count as wrong.

@@ -108,6 +108,10 @@ def test_it_learns_judges_answers_and_is_served(workdir, data, tmp_path, capsys)
     assert one["transcript"].numpy().tolist() == [answers[1]["transcript"].encode()]
     assert float(one["score"][0]) == pytest.approx(answers[1]["score"], abs=1e-3)
     details = {name: value.numpy() for name, value in given["details"].items()}
+    count = len(answers[1]["transcript"].split())
+    np.testing.assert_allclose(
+        one["alignment"][0, :count, :5], details["alignment"][1, :count, :5], atol=1e-3
+    )
     for row, answer in enumerate(answers[:3]):
         tokens = [token.decode() for token in details["tokens"][row] if token]
         assert " ".join(tokens) == answer["transcript"]
@@ -197,6 +201,18 @@ def test_what_teaches_nothing_is_left_out_and_counted(task, data, tmp_path):
     judged = list(task.encode(task.read(str(manifest)), counts))
     assert len(judged) == 4
     assert dict(counts) == {"without text, left out": 1, "cut to 30 seconds": 1}
+
+
+def test_texts_that_are_cut_are_counted(task, data, tmp_path):
+    sound = first_sounds(data, 1)[0]["audio"]
+    manifest = tmp_path / "m.jsonl"
+    rows = [json.dumps({"audio": sound, "text": text}) + "\n" for text in ("1 2", "1")]
+    manifest.write_text("".join(rows))
+    task.config.max_length = 1
+    counts = collections.Counter()
+    examples = list(task.encode(task.read(str(manifest)), counts, training=True))
+    assert {len(example["target"]) for example in examples} == {1}
+    assert dict(counts) == {"with text cut to 1 tokens": 1}
 
 
 def test_a_sound_that_is_not_there_ends_a_training_before_it_begins(data, tmp_path, capsys):
