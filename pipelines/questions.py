@@ -118,9 +118,8 @@ def _question(record: Record, answers: bool) -> Record:
             fields["starts"].append(int(start))
         except (ValueError, TypeError, OverflowError):
             raise record.error(f"answer_start is {start!r}; a whole number is needed") from None
-    if not fields[
-        "starts"
-    ]:  # Where nothing says where an answer stands, blanks around it mean nothing.
+    # Where nothing says where an answer stands, blanks around it mean nothing.
+    if not fields["starts"]:
         fields["answers"] = [answer.strip() for answer in fields["answers"]]
     if fields["starts"] and len(fields["starts"]) != len(fields["answers"]) and answers:
         raise record.error(
