@@ -7,8 +7,7 @@ import sys
 import tempfile
 from typing import Any
 
-import pipelines
-from keras_rnn.examples import write_examples
+from keras_rnn.examples import open_examples, write_examples
 from keras_rnn.run import Run
 
 
@@ -27,7 +26,7 @@ def evaluate(run: Run, data: str = "") -> dict[str, Any]:
             encoded = task.encode(task.read(data, counts), counts)
             store = write_examples(folder, encoded, task, counts, data)
         else:
-            store = pipelines.ExampleStore(os.path.join(run.workdir.examples, "dev"))
+            store = open_examples(os.path.join(run.workdir.examples, "dev"), task)
         batches = task.batches(store, training=False)
         forward = run.programs.compile(
             lambda batch: task.forward(run.model, batch, last=True), "the evaluation"

@@ -93,9 +93,21 @@ def open_data(task: Task, workdir: Workdir) -> Data:
     task.load(workdir.path, calibrated=False)
     fixed = [pipelines.Record(fields) for fields in facts["fixed"]]
     stores = [
-        pipelines.ExampleStore(os.path.join(workdir.examples, name)) for name in ("train", "dev")
+        open_examples(os.path.join(workdir.examples, name), task) for name in ("train", "dev")
     ]
     return Data(*stores, facts["cut"], fixed)
+
+
+def open_examples(folder: str, task: Task) -> pipelines.ExampleStore:
+    """Encoded examples of a task; that their ids and labels are such as the model has is seen before XLA, which would
+    pass over others in silence.
+    """
+    store = pipelines.ExampleStore(folder)
+    if store.columns != dict(task.columns):
+        path = os.path.join(folder, "store.json")
+        raise pipelines.InputError("has other columns than this run: it is damaged", path)
+    store.check()
+    return store
 
 
 def _fingerprint(files: str) -> list:

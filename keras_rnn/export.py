@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 
 import keras
 import tensorflow as tf
@@ -61,7 +62,7 @@ def export(run: Run, output: str, form: str = "saved_model") -> None:
     finally:
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
-    print(f"exported to {output}; try: {_TRIALS[form].format(output)}", flush=True)
+    print(f"exported to {output}; try: {_TRIALS[form].format(shlex.quote(output))}", flush=True)
 
 
 _TRIALS = {

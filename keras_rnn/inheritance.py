@@ -43,8 +43,10 @@ def open_parent(path: str, task: Task) -> Parent:
         run = open_run(path)
     except pipelines.InputError as error:
         raise _error(path, error) from None
-    if not run.task.vocabularies:
-        raise _error(path, f"a run of {run.task.name} is nothing to begin with")
+    if run.task.reads != task.reads:
+        raise _error(
+            path, f"{run.task.name} reads {run.task.reads}, {task.name} reads {task.reads}"
+        )
     _require_alike(path, run.task, task)
     return Parent(path, run.task, run.model)
 
@@ -55,8 +57,11 @@ def _error(path: str, what: object) -> pipelines.InputError:
 
 def _require_alike(path: str, old: Task, new: Task) -> None:
     keys = configs.task_keys(new.name)
+    # A task that leaves out a shared key, as the kind of tokens, does what its default says.
+    defaults = {key.name: key.default for key in configs.config.shared_keys()}
     before, now = (
-        {**configs.flatten(task.config), "embedding_dim": task.embedding_dim} for task in (old, new)
+        {**defaults, **configs.flatten(task.config), "embedding_dim": task.embedding_dim}
+        for task in (old, new)
     )
     differing = []
     for key in keys.values():
@@ -83,15 +88,18 @@ def _typed(value: bool | int | float | str) -> str:
 def take_over(parent: Parent, task: Task, model: keras.Model) -> str:
     """Gives a new model the weights of the old one, label by label and feature by feature; says what it took.
 
-    Of another task's model the encoder alone is taken. What the encoders read of a token beside its own vector
-    (characters, attributes, pretrained vectors) is taken where both have it; weights that multiply anything else are
-    left out, or begin as those of a new model.
+    A model's encoder of text is its attribute `encoder`. Of another task's model the encoder alone is taken. What the
+    encoders read of a token beside its own vector (characters, attributes, pretrained vectors) is taken where both have
+    it; weights that multiply anything else are left out, or begin as those of a new model.
 
     Raises:
         InputError: the data were encoded with another vocabulary.
     """
     same_task = parent.task.name == task.name
-    pairs, parts = _encoder_pairs(parent, task, model)
+    pairs, parts, encoders = [], set(), ()
+    if hasattr(model, "encoder"):
+        pairs, parts = _encoder_pairs(parent, task, model)
+        encoders = (("new", model.encoder), ("left out", parent.model.encoder))
     if same_task:
         pairs += _other_pairs(parent, task, model)
     for pair in pairs:
@@ -107,7 +115,7 @@ def take_over(parent: Parent, task: Task, model: keras.Model) -> str:
             if different := [name for name in names if name not in set(others)]:
                 more = ", …" if len(different) > NAMED else ""
                 said.append(f"{words} {', '.join(different[:NAMED])}{more}")
-    for words, encoder in (("new", model.encoder), ("left out", parent.model.encoder)):
+    for words, encoder in encoders:
         if different := [name for name in encoder.parts if name not in parts]:
             said.append(f"{words}: what it reads of a word's {', '.join(different)}")
     return f"from {parent.path}: {'; '.join(said)}"
@@ -153,11 +161,21 @@ def _other_pairs(parent: Parent, task: Task, model: keras.Model) -> list[Pair]:
     """The weights outside of the encoder, of two models of one task."""
     labels = (parent.task.labels, task.labels)
     axes = {id(weight): dict.fromkeys(axes, labels) for weight, axes in task.label_axes(model)}
-    old, new = (
-        [w for w in m.weights if all(w is not other for other in m.encoder.weights)]
-        for m in (parent.model, model)
-    )
-    return [(*pair, axes.get(id(pair[1]), {})) for pair in zip(old, new, strict=True)]
+    old, new = ({_place(w): w for w in _outside(m)} for m in (parent.model, model))
+    # A reader that may say that there is no answer has weights for it, another one has none.
+    shared = [place for place in new if place in old]
+    return [(old[place], new[place], axes.get(id(new[place]), {})) for place in shared]
+
+
+def _outside(model: keras.Model) -> list[keras.Variable]:
+    """The weights outside of the encoder."""
+    inside = {id(weight) for weight in model.encoder.weights} if hasattr(model, "encoder") else ()
+    return [weight for weight in model.weights if id(weight) not in inside]
+
+
+def _place(weight: keras.Variable) -> str:
+    """Where a weight stands in its model, whose own name counts the models of a process."""
+    return weight.path.partition("/")[2]
 
 
 def _copy(old: keras.Variable, new: keras.Variable, named: Mapping[int, Names]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import html
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,9 @@ INK = "66, 146, 198"
 # Examples whose gates a training shows: drawing takes a while.
 GATES_SHOWN = 2
 
+# Words that stand side by side in a picture of attention; more go on below.
+WORDS_A_LINE = 40
+
 
 def draw_gates(gates: Mapping[str, Any], words: Sequence[str], title: str = "") -> Figure:
     """Draws each gate as a heat map: words from left to right, units from top to bottom.
@@ -32,7 +35,7 @@ def draw_gates(gates: Mapping[str, Any], words: Sequence[str], title: str = "") 
         gates: name -> values [time, units], for example one row of a layer's extras. Values from 0
             to 1 are drawn from white to dark; a gate with values below 0 (a candidate, a state) is
             drawn around white, blue below and red above.
-        words: one word a time step; values beyond the last word (padding) are left out.
+        words: one word a time step, "" for none there; values beyond the last word (padding) are left out.
         title: stands above the figure.
 
     Raises:
@@ -47,7 +50,7 @@ def draw_gates(gates: Mapping[str, Any], words: Sequence[str], title: str = "") 
     if not gates:
         raise ValueError("draw_gates: there is no gate to draw.")
     arrays = {name: _cut(name, values, words, rank=2) for name, values in gates.items()}
-    width = max(4.0, 0.35 * len(words) + 1.5)
+    width = max(4.0, sum(0.35 if word else 0.1 for word in words) + 1.5)
     figure, axes = _figure(width, 1.7 * len(arrays) + 0.8, rows=len(arrays), title=title)
     for axis, (name, values) in zip(axes, arrays.items(), strict=True):
         around_zero = np.min(values, initial=0.0) < 0
@@ -72,19 +75,22 @@ def draw_gates(gates: Mapping[str, Any], words: Sequence[str], title: str = "") 
 
 
 def gates_pictures(
-    gates: Mapping[str, Any], sentences: Sequence[Sequence[str]], words: int = 40
+    gates: Mapping[str, Any], real: Any, sentences: Sequence[Sequence[str]], words: int = 40
 ) -> dict[str, np.ndarray]:
-    """Images of the gates over some sentences, over their first words: `gates/0` and so on.
+    """Images of the gates over some texts, over their first words: `gates/0` and so on.
 
     Arguments:
-        gates: name -> values [sentences, time, units].
-        sentences: the words of each.
+        gates: name -> values [texts, time, units]; where a text is a list of sentences, [texts, sentences, time,
+            units].
+        real: bool, the same axes without units: where a word stands.
+        sentences: the words of each text, one for each place that is real.
         words: most of them to draw.
     """
     shown = {}
     for number, sentence in enumerate(sentences):
         if len(sentence):
-            values = {name: np.asarray(gate[number], "float32") for name, gate in gates.items()}
+            places = np.asarray(real[number])
+            values = {n: np.asarray(gate[number], "float32")[places] for n, gate in gates.items()}
             figure = draw_gates(values, sentence[:words])
             shown[f"gates/{number}"] = to_pixels(figure)[None]
     return shown
@@ -94,8 +100,8 @@ def draw_attention(weights: Any, words: Sequence[str], title: str = "") -> Figur
     """Draws attention over the words of one sequence.
 
     Arguments:
-        weights: [time], drawn as bars, or [rows, time] (structured self-attention), drawn as a heat
-            map; weights beyond the last word (padding) are left out.
+        weights: [time], drawn as bars, in several lines where there are many words, or [rows, time] (structured
+            self-attention), drawn as a heat map; weights beyond the last word (padding) are left out.
         words: one word a position.
         title: stands above the figure.
 
@@ -108,21 +114,31 @@ def draw_attention(weights: Any, words: Sequence[str], title: str = "") -> Figur
     [0.1, 0.9]
     """
     array = np.asarray(weights, "float64")
-    width = max(3.0, 0.45 * len(words) + 1.0)
     if array.ndim == 1:
-        array = _cut("attention", array, words, rank=1)
-        figure, (axis,) = _figure(width, 2.6, title=title)
-        axis.bar(range(len(words)), array, color="#4292c6")
-        axis.set_xlim(-0.5, len(words) - 0.5)
+        return _attention_bars(_cut("attention", array, words, rank=1), words, title)
+    array = _cut("attention", array.T, words, rank=2).T
+    width = max(3.0, 0.45 * len(words) + 1.0)
+    figure, (axis,) = _figure(width, 0.35 * len(array) + 1.6, title=title)
+    _heat_map(figure, axis, array)
+    axis.set_yticks(range(len(array)), [str(row + 1) for row in range(len(array))])
+    axis.set_ylabel("row")
+    _label_columns(axis, words)
+    return figure
+
+
+def _attention_bars(weights: np.ndarray, words: Sequence[str], title: str) -> Figure:
+    starts = range(0, max(len(words), 1), WORDS_A_LINE)
+    width = max(3.0, 0.45 * min(len(words), WORDS_A_LINE) + 1.0)
+    figure, axes = _figure(width, 2.6 * len(starts), rows=len(starts), title=title)
+    for axis, start in zip(axes, starts, strict=True):
+        line = slice(start, start + WORDS_A_LINE)
+        axis.bar(range(len(words[line])), weights[line], color="#4292c6")
+        # The same scale and the same width for all lines.
+        axis.set_xlim(-0.5, min(len(words), WORDS_A_LINE) - 0.5)
+        axis.set_ylim(0.0, 1.05 * float(np.max(weights, initial=0.0)) or 1.0)
         axis.set_ylabel("weight")
         axis.spines[["top", "right"]].set_visible(False)
-    else:
-        array = _cut("attention", array.T, words, rank=2).T
-        figure, (axis,) = _figure(width, 0.35 * len(array) + 1.6, title=title)
-        _heat_map(figure, axis, array)
-        axis.set_yticks(range(len(array)), [str(row + 1) for row in range(len(array))])
-        axis.set_ylabel("row")
-    _label_columns(axis, words)
+        _label_columns(axis, words[line])
     return figure
 
 
@@ -406,11 +422,24 @@ def draw_transitions(
     return figure
 
 
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Texts as a table in Markdown.
+
+    >>> print(markdown_table(["right", "given"], [["a | *b*", "c"]]))
+    | right | given |
+    |---|---|
+    | a \\| \\*b\\* | c |
+    """
+    lines = [head, *(map(markdown_cell, row) for row in rows)]
+    shown = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([shown[0], f"|{'---|' * len(head)}", *shown[1:]])
+
+
 def markdown_cell(text: str) -> str:
     """A text within a table in Markdown.
 
-    >>> print(markdown_cell("a | *b*"))
-    a \\| \\*b\\*
+    >>> print(markdown_cell("*a*"))
+    \\*a\\*
     """
     text = " ".join(text.split())
     return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~" else c for c in text)
@@ -470,9 +499,10 @@ def _heat_map(figure: Figure, axis: Any, array: np.ndarray) -> None:
 def _label_columns(axis: Any, words: Sequence[str], above: bool = False) -> None:
     # "[END]" still stands upright.
     turned = max((len(word) for word in words), default=0) > 5
+    labelled = [place for place, word in enumerate(words) if word]
     axis.set_xticks(
-        range(len(words)),
-        words,
+        labelled,
+        [words[place] for place in labelled],
         rotation=(45 if above else -45) if turned else 0,
         ha="left" if turned else "center",
         rotation_mode="anchor",

@@ -50,10 +50,18 @@ class Lines(keras.callbacks.Callback):
             self.last = now
             epoch = self.trainer.state.epoch + 1
             total = self.trainer.batches_per_epoch
-            log(f"  epoch {epoch}, batch {batch + 1}/{total}: loss {logs['loss']:.4f}")
+            log(f"  epoch {epoch}, batch {batch + 1}/{total}: {self.figures_of(logs)}")
 
     def on_epoch_end(self, epoch, logs=None):
         log(self.line(epoch, logs))
+
+    def figures_of(self, logs: dict[str, float]) -> str:
+        """Loss and metrics of the batches so far, and the best score on dev as soon as there is one."""
+        trainer = self.trainer
+        shown = [f"{name} {logs[name]:.4f}" for name in ("loss", *trainer.metrics) if name in logs]
+        if trainer.state.best is not None:
+            shown.append(f"best dev {trainer.task.metric} {trainer.state.best:.4f}")
+        return ", ".join(shown)
 
     def line(self, epoch: int, logs: dict[str, Any]) -> str:
         trainer = self.trainer
@@ -114,9 +122,8 @@ class Bar(Lines):
         return time.perf_counter() - self.start - compiling
 
     def _figures(self, logs: dict[str, float]) -> str:
-        shown = [f"{n} {logs[n]:.4f}" for n in ("loss", *self.trainer.metrics) if n in logs]
         speed = int(self.trainer.tokens) / max(self._seconds(), 1e-9)
-        return f": {', '.join(shown)}, {speed:,.0f} tokens/s"
+        return f": {self.figures_of(logs)}, {speed:,.0f} tokens/s"
 
 
 class Board(keras.callbacks.Callback):

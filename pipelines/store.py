@@ -14,7 +14,9 @@ from pipelines.errors import InputError
 from pipelines.files import atomic_directory
 
 _FACTS = "store.json"
-_VERSION = 1
+_VERSION = 2
+# Elements that are compared with their bounds at a time.
+_CHECKED = 2**20
 # Bytes that writing gathers before they go to the file.
 _BUFFER = 2**20
 
@@ -28,15 +30,27 @@ class Column:
         inner_shape: the shape of one element; [length, *inner_shape] is an example's array.
         scalar: whether each example has one element without a length (a label, a vector of
             labels): its array is [*inner_shape], a batch [batch, *inner_shape].
+        bounds: the smallest and the largest number that it may hold, for `ExampleStore.check`; XLA takes another one
+            for the nearest that is allowed, or for none, and says nothing.
     """
 
     dtype: str = "int32"
     inner_shape: tuple[int, ...] = ()
     scalar: bool = False
+    bounds: tuple[float, float] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "dtype", np.dtype(self.dtype).name)
         object.__setattr__(self, "inner_shape", tuple(int(n) for n in self.inner_shape))
+        if self.bounds is not None:
+            object.__setattr__(self, "bounds", tuple(self.bounds))
+
+    @classmethod
+    def of_ids(
+        cls, size: int, inner_shape: tuple[int, ...] = (), scalar: bool = False, least: int = 0
+    ) -> Column:
+        """Numbers below `size`, as a table of so many rows has them."""
+        return cls("int32", inner_shape, scalar, (least, size - 1))
 
     @property
     def elements(self) -> int:
@@ -82,7 +96,9 @@ class ExampleStore:
             self.facts: dict = described["facts"]
         except (FileNotFoundError, NotADirectoryError):
             raise InputError("no such file", file) from None
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError("does not describe a store of examples", file) from error
         self._values: dict[str, np.ndarray] = {}
         self._ends: dict[str, np.ndarray] = {}
@@ -145,6 +161,36 @@ class ExampleStore:
         taken = np.asarray(values[np.minimum(places, len(values) - 1)])
         taken[~real] = padding
         return taken
+
+    def text(self, index: int, column: str) -> str:
+        """What a sequence of bytes spells in UTF-8."""
+        try:
+            return self[index][column].tobytes().decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.damaged(column, f"example {index} is no UTF-8") from None
+
+    def check(self) -> None:
+        """Raises an `InputError` for the first number that leaves the bounds of its column."""
+        for name, column in self.columns.items():
+            if column.bounds is None:
+                continue
+            least, most = column.bounds
+            for start in range(0, len(self._values[name]), _CHECKED):
+                part = self._values[name][start : start + _CHECKED]
+                # Of what is no number neither holds.
+                if least <= part.min() and part.max() <= most:
+                    continue
+                row, *place = np.argwhere(~((part >= least) & (part <= most)))[0]
+                number = start + int(row)
+                if not column.scalar:
+                    number = int(np.searchsorted(self._ends[name], number, side="right"))
+                found = part[(row, *place)]
+                what = f"example {number} holds {found}, which is not from {least} to {most}"
+                raise self.damaged(name, what)
+
+    def damaged(self, column: str, what: str) -> InputError:
+        """The error to raise for what a column's file holds."""
+        return InputError(f"{what}: the store is damaged", self._file(column, "values"))
 
     def _places(self, column: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         ends = self._ends[column]

@@ -257,6 +257,17 @@ class _TableTokenizer(Tokenizer):
         )
         self._strings = _string_table(self.tokens_list)
 
+    def extended(self, other: Tokenizer) -> Tokenizer:
+        """The same with the tokens that another one has beside, behind its own.
+
+        >>> tokenizer = train_tokenizer("words", ["one two"], size=9)
+        >>> tokenizer.extended(train_tokenizer("words", ["two three"], size=9)).tokens_list[4:]
+        ['one', 'two', 'three']
+        """
+        known = set(self.tokens_list)
+        new = [token for token in other.tokens_list if token not in known]
+        return type(self)([*self.tokens_list, *new], self.lower)
+
     def encode_tokens(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         if not isinstance(tokens, tf.RaggedTensor):
             tokens = tf.convert_to_tensor(tokens, tf.string)

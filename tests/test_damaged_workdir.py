@@ -168,6 +168,30 @@ DAMAGE = {
         lambda c: c[:8] + (10**9).to_bytes(8, "little") + c[16:],
         r"does not rise: the store is damaged",
     ),
+    "an id that no word has": (
+        "train",
+        "examples/dev/ids.values",
+        lambda c: c[:8] + (60).to_bytes(4, "little") + c[12:],
+        r"example \d+ holds 60, which is not from 0 to \d\d: the store is damaged",
+    ),
+    "a label that is none": (
+        "evaluate",
+        "examples/dev/label.values",
+        lambda c: c[:-4] + (2).to_bytes(4, "little"),
+        r"example 49 holds 2, which is not from 0 to 1: the store is damaged",
+    ),
+    "a negative label": (
+        "train",
+        "examples/train/label.values",
+        lambda c: b"\xff" * 4 + c[4:],
+        r"example 0 holds -1, which is not from 0 to 1: the store is damaged",
+    ),
+    "columns of another run": (
+        "train",
+        "examples/train/store.json",
+        lambda c: c.replace(b'"bounds"', b'"inner_shape": [1], "bounds"', 1),
+        r"store\.json: has other columns than this run",
+    ),
     "no examples": ("train", "examples/train", None, r"store\.json: no such file"),
     "examples without their facts": (
         "train",

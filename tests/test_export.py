@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 import pipelines
 from keras_rnn import app
 from keras_rnn.run import open_run
 from tests import small_data
+from tests.saved_models import ask_elsewhere, must_compile
 
 TEXTS = ["w1 fine w2", "", "poor", "w3 " * 700 + "fine", "w1 . w2 poor ! w5", "ünïcode 漢字 fine"]
 
@@ -30,38 +30,10 @@ def exported(workdir):
     return target
 
 
-def in_another_process(exported, texts, signature="serving_default"):
-    """What a process without this package gets; also that it says nothing and imports nothing of ours."""
-    code = (
-        "import json, sys\n"
-        "import numpy, tensorflow as tf\n"
-        "request = json.load(sys.stdin)\n"
-        "function = tf.saved_model.load(request['path']).signatures[request['signature']]\n"
-        "given = function(text=tf.constant(request['texts'], tf.string))\n"
-        "values = {k: v.numpy() for k, v in given.items()}\n"
-        "assert not any(m.split('.')[0] in ('keras_rnn', 'pipelines') for m in sys.modules)\n"
-        "print(json.dumps({k: numpy.char.decode(v.astype('S'), 'utf-8').tolist()\n"
-        "    if v.dtype == object else v.tolist() for k, v in values.items()}))\n"
-    )
-    request = {"path": str(exported), "signature": signature, "texts": texts}
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        cwd="/",
-        env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONSAFEPATH": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-    assert "custom gradient" not in result.stderr
-    return json.loads(result.stdout)
-
-
 def test_another_process_gets_the_numbers_of_the_model(workdir, exported):
     run = open_run(str(workdir))
     wanted = run.task.server(run.model).answer([pipelines.Record({"text": t}) for t in TEXTS])
-    given = in_another_process(exported, TEXTS)
+    given = ask_elsewhere(exported, text=TEXTS)
     assert given["label"] == [answer["label"] for answer in wanted]
     np.testing.assert_allclose(
         given["probabilities"], [list(a["probabilities"].values()) for a in wanted], rtol=1e-5
@@ -122,40 +94,9 @@ def test_invalid_utf8_is_answered(loaded):
     assert given["label"][0] == b"good" and np.isfinite(given["probability"]).all()
 
 
-def functions_below(library, name):
-    """Every function that a function calls, however deep."""
-    found, open_names = set(), [name]
-    while open_names:
-        name = open_names.pop()
-        if name in found or name not in library:
-            continue
-        found.add(name)
-        for node in library[name].node_def:
-            for value in node.attr.values():
-                open_names += [f.name for f in (value.func, *value.list.func) if f.name]
-    return [library[name] for name in found]
-
-
 def test_serving_default_holds_no_must_compile_function(exported):
-    saved = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
-    graph = saved.meta_graphs[0].graph_def
-    library = {function.signature.name: function for function in graph.library.function}
-
-    def must_compile(function):
-        attributes = [function.attr, *(node.attr for node in function.node_def)]
-        return any("_XlaMustCompile" in a and a["_XlaMustCompile"].b for a in attributes)
-
-    nodes = {node.name: node for node in graph.node}
-    counts = {}
-    for name, signature in saved.meta_graphs[0].signature_def.items():
-        if name.startswith("__"):
-            continue
-        (output, *_) = signature.outputs.values()
-        root = nodes[output.name.split(":")[0]].attr["f"].func.name
-        counts[name] = sum(map(must_compile, functions_below(library, root)))
-    assert counts["serving_default"] == 0
-    assert counts["details"] == 0
-    assert counts["compiled"] > 0
+    counts = must_compile(exported)
+    assert counts["serving_default"] == counts["details"] == 0 < counts["compiled"]
 
 
 def test_extra_assets(exported):

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from keras_rnn import pictures
 from keras_rnn.pictures import (
@@ -73,6 +74,28 @@ def test_gates_show_real_words_only():
     assert first.get_title(loc="left") == "gamma_u" and figure.get_suptitle() == "LSTM"
 
 
+def test_gates_of_texts_stand_under_their_words(monkeypatch):
+    """A text of two sentences, three and one words long, and one without a word: what is drawn are the real places."""
+    drawn = []
+    monkeypatch.setattr(
+        pictures, "draw_gates", lambda gates, words: drawn.append((gates, words)) or Figure()
+    )
+    gates = {"z": np.arange(2 * 2 * 4 * 5.0).reshape(2, 2, 4, 5)}
+    real = np.zeros([2, 2, 4], bool)
+    real[0, 0, :3] = real[0, 1, 0] = True
+    shown = pictures.gates_pictures(gates, real, [["a", "b", "c", "d"], []], words=3)
+    assert list(shown) == ["gates/0"] and shown["gates/0"].ndim == 4
+    ((values, words),) = drawn
+    assert words == ["a", "b", "c"]
+    np.testing.assert_array_equal(values["z"], gates["z"][0].reshape(8, 5)[[0, 1, 2, 4]])
+
+
+def test_only_some_columns_of_gates_have_a_word():
+    figure = draw_gates({"z": np.ones([4, 2])}, ["0.0", "", "0.2", ""])
+    axis = figure.axes[0]
+    assert labels(axis.get_xticklabels()) == ["0.0", "0.2"] and list(axis.get_xticks()) == [0, 2]
+
+
 def test_gates_of_a_state_without_bounds_are_not_clipped():
     figure = draw_gates({"c": [[-3.0, 1.0]]}, ["word"])
     assert figure.axes[0].get_images()[0].get_clim() == (-3, 3)
@@ -83,6 +106,13 @@ def test_attention_as_bars_and_as_rows():
     axis = draw_attention(weights, WORDS).axes[0]
     np.testing.assert_allclose([bar.get_height() for bar in axis.patches], weights[:5])
     assert labels(axis.get_xticklabels()) == WORDS
+    many = np.linspace(0, 1, 2 * pictures.WORDS_A_LINE + 5)
+    axes = draw_attention(many, [f"w{n}" for n in range(len(many))]).axes
+    heights = [[bar.get_height() for bar in axis.patches] for axis in axes]
+    assert [len(line) for line in heights] == [pictures.WORDS_A_LINE] * 2 + [5]
+    np.testing.assert_allclose(np.concatenate(heights), many)
+    assert len({(axis.get_ylim(), axis.get_xlim()) for axis in axes}) == 1
+    assert labels(axes[2].get_xticklabels())[0] == f"w{2 * pictures.WORDS_A_LINE}"
     rows = np.random.default_rng(0).random([3, 7])
     axis = draw_attention(rows, WORDS).axes[0]
     np.testing.assert_array_equal(image_of(axis), rows[:, :5])

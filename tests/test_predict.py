@@ -3,7 +3,9 @@
 import collections
 import io
 import json
+import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -183,3 +185,58 @@ def test_evaluate_agrees_with_predict(capsys, workdir):
         [np.log(a["probabilities"][row["label"]]) for a, row in zip(answers, rows, strict=True)]
     )
     assert result["loss"] == pytest.approx(loss, rel=1e-4, abs=1e-6)
+
+
+PREDICT = """
+import resource, sys
+from keras_rnn.app import main
+status = main(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(used, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+def test_a_reader_that_goes_away_ends_it_without_a_word(workdir, tmp_path):
+    """`| head`: more answers than a pipe holds, of which two are read."""
+    source = tmp_path / "many.txt"
+    source.write_text("w1 fine and some more words\n" * 5000)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "keras_rnn", "predict", f"--workdir={workdir}", f"--input={source}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    lines = [json.loads(process.stdout.readline()) for _ in range(2)]
+    process.stdout.close()
+    assert [line["label"] for line in lines] == ["good", "good"]
+    assert process.stderr.read() == b"" and process.wait() == 1
+
+
+def test_memory_does_not_grow_with_the_input(workdir, tmp_path):
+    """Eighty thousand long lines from a pipe take no more than eight thousand, and none is missing."""
+    used = []
+    for number in (8_000, 80_000):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PREDICT, "predict", f"--workdir={workdir}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+        def write(stream=process.stdin, number=number):
+            for line in range(number):
+                stream.write(f"w{line} {'fine' if line % 3 else 'poor'} {'x' * 900}\n".encode())
+            stream.close()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        for line, answer in enumerate(process.stdout):
+            answer = json.loads(answer)
+            assert answer["text"].startswith(f"w{line} ")
+            assert answer["label"] == ("good" if line % 3 else "bad")
+        writer.join()
+        assert line == number - 1
+        used.append(int(process.stderr.read()) / 1024)
+        assert process.wait() == 0
+    # MiB; the larger input alone has seventy more.
+    assert used[1] - used[0] < 40

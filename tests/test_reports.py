@@ -64,12 +64,15 @@ def test_the_bar_in_a_terminal(files, tmp_path, monkeypatch):
     assert [(int(epoch), int(batch)) for epoch, _, batch, *_ in read] == [
         (epoch, batch) for epoch in (1, 2) for batch in range(1, 21)
     ]
-    for _, done, batch, minutes, seconds, figures in read:
+    for epoch, done, batch, minutes, seconds, figures in read:
         assert len(done) == int(batch)
         # Losses are looked at every ten steps; until then there is nothing to show.
         assert bool(figures) == (int(batch) >= 10)
         if figures:
-            assert re.fullmatch(r": loss \d\.\d{4}, accuracy \d\.\d{4}, [\d,]+ tokens/s", figures)
+            # The best score on dev stands there as soon as there is one.
+            best = "" if epoch == "1" else r"best dev accuracy \d\.\d{4}, "
+            shown = rf": loss \d\.\d{{4}}, accuracy \d\.\d{{4}}, {best}[\d,]+ tokens/s"
+            assert re.fullmatch(shown, figures)
         if int(batch) == 20:
             assert (minutes, seconds) == ("0", "00")
     lines = [line.split("\x1b[K")[-1] for line in shown.splitlines()]
@@ -79,7 +82,7 @@ def test_the_bar_in_a_terminal(files, tmp_path, monkeypatch):
 def test_the_time_that_is_left(monkeypatch):
     """Two of ten batches in 6 s, of which 4 s were compilation: eight more take 8 s."""
     trainer = types.SimpleNamespace(
-        state=types.SimpleNamespace(epoch=0, batch=0),
+        state=types.SimpleNamespace(epoch=0, batch=0, best=None),
         config=types.SimpleNamespace(epochs=3),
         programs=types.SimpleNamespace(seconds=1.0),
         batches_per_epoch=10,
@@ -94,6 +97,24 @@ def test_the_time_that_is_left(monkeypatch):
     assert bar.bar(2) == "epoch 1/3 ━━━━──────────────── 2/10, 0:08 left"
     bar.figures = bar._figures({"loss": 0.25})
     assert bar.bar(10) == f"epoch 1/3 {'━' * 20} 10/10, 0:00 left: loss 0.2500, 250 tokens/s"
+
+
+def test_a_line_between_evaluations_has_loss_metrics_and_the_best_score(monkeypatch, capsys):
+    trainer = types.SimpleNamespace(
+        state=types.SimpleNamespace(epoch=1, best=0.75),
+        task=types.SimpleNamespace(metric="f1"),
+        batches_per_epoch=10,
+        metrics={"accuracy": None},
+    )
+    clock = iter([0.0, 59.0, 61.0, 100.0])
+    monkeypatch.setattr(reports.time, "perf_counter", lambda: next(clock))
+    lines = reports.Lines(trainer, interval=60.0)
+    lines.on_epoch_begin(1)
+    for batch in range(3):
+        lines.on_train_batch_end(batch, {"loss": 0.5, "gradient_norm": 2.0, "accuracy": 0.25})
+    assert capsys.readouterr().out == (
+        "  epoch 2, batch 2/10: loss 0.5000, accuracy 0.2500, best dev f1 0.7500\n"
+    )
 
 
 def tags(workdir) -> dict[str, list[int]]:

@@ -101,11 +101,15 @@ def test_tensorboard_has_scalars_and_attention(trained):
         assert [step for step, _ in found["train", tag]] == [13, 26, 39]
     assert [step for step, _ in found["dev", "accuracy"]] == [13, 26, 39]
     assert tf.make_ndarray(found["train", "learning_rate"][0][1]) == pytest.approx(0.02)
+    steps = [step for step, _ in found["train", "padding_share"]]
+    shares = [tf.make_ndarray(tensor) for _, tensor in found["train", "padding_share"]]
+    assert steps == [13, 26, 39] and shares == pytest.approx([_padding_share(trained)] * 3)
     assert {tag for part, tag in found if part == "dev"} == {
         "accuracy",
         "loss",
         "f1_macro",
         "f1_micro",
+        "labels",
         "attention/0",
         "attention/1",
         "gates/0",
@@ -116,9 +120,22 @@ def test_tensorboard_has_scalars_and_attention(trained):
         assert tag in spread
         buckets = tf.make_ndarray(found["train", tag][-1][1])
         assert buckets.shape[1] == 3 and buckets[:, 2].sum() > 0
-    text = tf.make_ndarray(found["dev", "attention/0"][-1][1]).item().decode()
-    words = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:]
-    assert words == small_data.rows(50, seed=1)[0]["text"].split()
+    text = tf.make_ndarray(found["dev", "labels"][-1][1]).item().decode()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert rows[0] == ["text", "right", "given", "probability"] and len(rows) == 4
+    for (text, right, given, probability), row in zip(rows[2:], small_data.rows(50, seed=1)):
+        assert (text, right, given) == (row["text"], row["label"], row["label"])
+        assert 0.5 < float(probability) <= 1
+
+
+def _padding_share(workdir) -> float:
+    """Of the run of `trained`, from its examples and the two lengths that its config allows."""
+    lengths = pipelines.ExampleStore(workdir / "examples" / "train").lengths("ids")
+    buckets = pipelines.choose_buckets(lengths, max_shapes=2)[:, 0]
+    # Thirteen batches of 16; what does not fill the last one of a length moves up.
+    short = int((lengths <= buckets[0]).sum()) // 16 if len(buckets) > 1 else 0
+    cells = 16 * (short * buckets[0] + (13 - short) * buckets[-1])
+    return 1 - lengths.sum() / cells
 
 
 def test_tensorboard_has_the_words_and_the_settings_with_their_scores(trained):

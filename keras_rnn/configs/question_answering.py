@@ -21,8 +21,8 @@ was the 29th; 0.994 on task 20, where two motives lead to one place, and at leas
 
 from keras_rnn.configs.config import Key, shared_keys
 
-# Answers are told by words, and by where they stand; and these models read in a way of their own.
-UNUSED = ("tokenizer", "init_from")
+# Answers are told by words, and by where they stand.
+UNUSED = ("tokenizer",)
 
 
 def keys() -> list[Key]:
@@ -51,7 +51,13 @@ def keys() -> list[Key]:
             "what an answer is: one of a set of words, or a span of the context; detect looks at the training data",
             choices=("detect", "words", "spans"),
         ),
-        Key("hops", 4, "how often the sentences of a context are read, for words", minimum=1),
+        Key(
+            "hops",
+            4,
+            "how often the sentences of a context are read, for words",
+            minimum=1,
+            part="task",
+        ),
         Key(
             "sentence_length",
             40,

@@ -44,15 +44,15 @@ def keys() -> list[Key]:
         average=0.99,
         max_shapes=5,
     )
-    # Not used here: vectors of words; and the listener begins with no other encoder.
-    shared = [key for key in shared if key.name not in ("vectors", "init_from")]
     return [
-        *shared,
+        # Not used here: vectors of words.
+        *[key for key in shared if key.name != "vectors"],
         Key(
             "head",
             "ctc",
             "what writes the text: ctc, a label or nothing at each step; attention, a decoder that looks back",
             choices=("ctc", "attention"),
+            part="task",
         ),
         Key(
             "ctc_weight",
@@ -61,7 +61,7 @@ def keys() -> list[Key]:
             minimum=0,
             maximum=0.95,
         ),
-        Key("attention_units", 64, "size of the attention's hidden layer", minimum=1),
+        Key("attention_units", 64, "size of the attention's hidden layer", minimum=1, part="task"),
         Key(
             "label_smoothing",
             0.1,
@@ -75,6 +75,7 @@ def keys() -> list[Key]:
             "layers, from the lowest, that read two steps as one; a step is 10 ms before them",
             minimum=0,
             maximum=6,
+            part="task",
         ),
         Key(
             "sample_rate",
@@ -83,12 +84,13 @@ def keys() -> list[Key]:
             minimum=0,
             maximum=192000,
         ),
-        Key("mels", 40, "bands of the spectrogram", minimum=4, maximum=256),
+        Key("mels", 40, "bands of the spectrogram", minimum=4, maximum=256, part="task"),
         Key(
             "normalisation",
             "utterance",
             "bands have mean 0 and deviation 1 within each sound, or over all training sounds",
             choices=("utterance", "global"),
+            part="task",
         ),
         Key(
             "max_seconds",

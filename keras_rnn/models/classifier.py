@@ -29,7 +29,6 @@ class Classifier(keras.Model):
 
     Example:
         >>> import numpy as np
-        >>> import numpy as np
         >>> classifier = Classifier(3, encoder={"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 5}})
         >>> classifier({"ids": np.array([[2, 3, 0]])}).shape.as_list()
         [1, 3]
@@ -60,6 +59,10 @@ class Classifier(keras.Model):
         h, mask = self.encoder(features, real=_real_tokens(features), training=training)
         pooled, weights = self.pooling(h, mask=mask, return_weights=True)
         return self.logits(self.dropout(pooled, training=training)), weights
+
+    def gates(self, features: dict) -> dict[str, Tensor]:
+        """Those of the encoder: name -> [batch, time, units]."""
+        return self.encoder.gates(features)
 
     def get_config(self):
         return {**super().get_config(), **self.config}
@@ -131,6 +134,10 @@ class HierarchicalClassifier(keras.Model):
         document, sentence_weights = self.sentence_pooling(h, mask=real, return_weights=True)
         weights = ops.reshape(word_weights, (batch, sentences, words)) * sentence_weights[..., None]
         return self.logits(self.dropout(document, training=training)), weights
+
+    def gates(self, features: dict) -> dict[str, Tensor]:
+        """Those of the word level: name -> [batch, sentences, words, units]."""
+        return self.encoder.sentence_gates(features)
 
     def get_config(self):
         return {**super().get_config(), **self.config}

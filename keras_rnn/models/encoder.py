@@ -29,6 +29,16 @@ def recurrent_layer(
     return keras.layers.Bidirectional(layer, dtype=dtype, name=name) if bidirectional else layer
 
 
+def gates_of(layer: keras.layers.Layer, x: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+    """The gates of a `recurrent_layer`, read forwards, and its state: name -> [batch, time, units]."""
+    layer = getattr(layer, "forward_layer", layer)
+    looking = FusedRNN(
+        layer.cell, return_sequences=True, return_extras=True, dtype=layer.dtype_policy
+    )
+    outputs, extras = looking(x, mask=mask)
+    return {**extras, "output": outputs}
+
+
 @keras.saving.register_keras_serializable(package="keras_rnn")
 class RecurrentStack(keras.layers.Layer):
     """Recurrent layers on top of each other, with dropout before each one after the first.
@@ -272,14 +282,15 @@ class TextEncoder(keras.layers.Layer):
         return (h, mask, last_states) if return_state else (h, mask)
 
     def gates(self, features: dict) -> dict[str, Tensor]:
-        """The gates of the first forward layer at every token, and its state: name -> [batch, time, units]."""
-        layer = self.stack.rnns[0]
-        layer = getattr(layer, "forward_layer", layer)
-        looking = FusedRNN(
-            layer.cell, return_sequences=True, return_extras=True, dtype=self.dtype_policy
-        )
-        outputs, extras = looking(self.embed(features), mask=features["ids"] != 0)
-        return {**extras, "output": outputs}
+        """The gates of the first layer at every token, read forwards, and its state: name -> [batch, time, units]."""
+        return gates_of(self.stack.rnns[0], self.embed(features), features["ids"] != 0)
+
+    def sentence_gates(self, features: dict) -> dict[str, Tensor]:
+        """The same where a text is a list of sentences: name -> [batch, sentences, words, units]."""
+        shape = ops.shape(features["ids"])
+        names = [name for name in ("ids", "vector_ids") if name in features]
+        gates = self.gates({name: ops.reshape(features[name], (-1, shape[2])) for name in names})
+        return {name: ops.reshape(gate, (*shape, gate.shape[-1])) for name, gate in gates.items()}
 
     def embed(self, features: dict, training: bool = False) -> Tensor:
         """All that stands for each token, side by side: [batch, time, width]."""

@@ -36,7 +36,6 @@ class Pooling(keras.layers.Layer):
 
     Example:
         >>> import numpy as np
-        >>> import numpy as np
         >>> h = np.array([[[1.0], [5.0], [9.0]]], "float32")
         >>> Pooling("max")(h, mask=np.array([[True, True, False]])).numpy().tolist()
         [[5.0]]

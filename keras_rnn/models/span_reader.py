@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_rnn.attention import LOWEST, AttentionPooling, LuongAttention
 from keras_rnn.layers import SpatialDropout1D
-from keras_rnn.models.encoder import UNKNOWN, RecurrentStack
+from keras_rnn.models.encoder import UNKNOWN, RecurrentStack, TextEncoder, gates_of
 
 Tensor = Any
 
@@ -18,7 +18,7 @@ class SpanReader(keras.Model):
     """An attentive reader that points at the first and the last token of the answer.
 
         q_j = E(question_j)      p_i = [E(context_i), whether i stands in the question, Σ_j a_ij q_j]
-        g = attention_pooling(rnn(q))      h = rnn(p)
+        g = attention_pooling(encoder(q))      h = rnn(p)
         start_i = g · W_s h_i              c = Σ_i softmax(start)_i h_i
         end_i = tanh(W [g, c]) · W_e h_i   nowhere = w · [g, c] + b
 
@@ -26,12 +26,11 @@ class SpanReader(keras.Model):
     every question has an answer, and that logit is very small.
 
     Arguments:
-        vocabulary_size: number of token ids; 0 is padding, 1 the unknown token.
-        embedding_dim: size of a token's learnt vector.
-        stack: arguments of `RecurrentStack`, for question and context.
+        encoder: arguments of `TextEncoder`, which has the vectors E of both texts and reads the question; the context
+            is read by recurrent layers of the same sizes.
         answerable: whether each question has an answer.
-        dropout: share of features dropped of vectors and states, the same ones for all tokens of a text.
-        vectors_size, vectors_dim, vectors_trainable: as for `TextEncoder`.
+        dropout: share of features dropped of the context's vectors and of all states, the same ones for all tokens of
+            a text.
 
     Call argument: a dict with `ids` int32 [batch, time], `question` int32 [batch, question_time] and, where there are
     vectors, `vector_ids` and `question_vector_ids`. Gives logits of start and end, float32 [batch, 1 + time] each.
@@ -42,53 +41,23 @@ class SpanReader(keras.Model):
     Example:
 
     >>> import numpy as np
-    >>> reader = SpanReader(9, embedding_dim=4, stack={"units": 5})
+    >>> reader = SpanReader({"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 5}})
     >>> start, end = reader({"ids": np.array([[4, 5, 6, 0]]), "question": np.array([[7, 5]])})
     >>> start.shape.as_list(), end.shape.as_list()
     ([1, 5], [1, 5])
     """
 
-    def __init__(
-        self,
-        vocabulary_size: int,
-        embedding_dim: int,
-        stack: dict,
-        answerable: bool = False,
-        dropout: float = 0.0,
-        vectors_size: int = 0,
-        vectors_dim: int = 0,
-        vectors_trainable: bool = False,
-        **kwargs,
-    ):
+    def __init__(self, encoder: dict, answerable: bool = False, dropout: float = 0.0, **kwargs):
         super().__init__(**kwargs)
-        self.config = {
-            "vocabulary_size": vocabulary_size,
-            "embedding_dim": embedding_dim,
-            "stack": stack,
-            "answerable": answerable,
-            "dropout": dropout,
-            "vectors_size": vectors_size,
-            "vectors_dim": vectors_dim,
-            "vectors_trainable": vectors_trainable,
-        }
+        self.config = {"encoder": encoder, "answerable": answerable, "dropout": dropout}
         dtype = self.dtype_policy
         self.answerable = answerable
-        self.embedding = keras.layers.Embedding(
-            vocabulary_size, embedding_dim, dtype=dtype, name="embedding"
-        )
-        self.width = embedding_dim + vectors_dim
-        self.vectors = None
-        if vectors_size:
-            self.vectors = keras.layers.Embedding(
-                vectors_size, vectors_dim, trainable=vectors_trainable, dtype=dtype, name="vectors"
-            )
+        self.encoder = TextEncoder(**encoder, dtype=dtype, name="question")
+        width = self.encoder.width
         self.dropout = SpatialDropout1D(dropout, dtype=dtype, name="dropout")
-        self.aligning = keras.layers.Dense(
-            self.width, activation="relu", dtype=dtype, name="aligning"
-        )
-        self.alignment = LuongAttention(self.width, score="dot", dtype=dtype, name="alignment")
-        self.question_stack = RecurrentStack(**stack, dtype=dtype, name="question")
-        self.stack = RecurrentStack(**stack, dtype=dtype, name="context")
+        self.aligning = keras.layers.Dense(width, activation="relu", dtype=dtype, name="aligning")
+        self.alignment = LuongAttention(width, score="dot", dtype=dtype, name="alignment")
+        self.stack = RecurrentStack(**encoder["stack"], dtype=dtype, name="context")
         features = self.stack.features
         self.pooling = AttentionPooling(features, dtype=dtype, name="pooling")
         self.start = LuongAttention(features, score="general", dtype=dtype, name="start")
@@ -98,14 +67,11 @@ class SpanReader(keras.Model):
 
     def build(self, features_shape):
         ids, question = features_shape["ids"], features_shape["question"]
-        features = self.stack.features
-        self.embedding.build(ids)
-        if self.vectors is not None:
-            self.vectors.build(ids)
-        self.aligning.build((*ids, self.width))
-        self.alignment.build((*ids, self.width), (*question, self.width))
-        self.question_stack.build((*question, self.width))
-        self.stack.build((*ids, 2 * self.width + 1))
+        features, width = self.stack.features, self.encoder.width
+        self.encoder.build({"ids": question})
+        self.aligning.build((*ids, width))
+        self.alignment.build((*ids, width), (*question, width))
+        self.stack.build((*ids, 2 * width + 1))
         self.pooling.build((*question, features))
         self.start.build((ids[0], features), (*ids, features))
         self.query.build((ids[0], 2 * features))
@@ -116,15 +82,9 @@ class SpanReader(keras.Model):
     def call(self, features: dict, training: bool = False) -> tuple[Tensor, Tensor]:
         ids, question = features["ids"], features["question"]
         mask, question_mask = ids != 0, question != 0
-        p = self._vectors(ids, features.get("vector_ids"))
-        q = self._vectors(question, features.get("question_vector_ids"))
-        same = ops.any((ids[:, :, None] == question[:, None]) & (ids > UNKNOWN)[:, :, None], axis=2)
-        aligned, _ = self.alignment.attend(
-            self.aligning(p), q, self.alignment.keys(self.aligning(q)), question_mask
-        )
-        p = ops.concatenate([p, ops.cast(same, p.dtype)[:, :, None], aligned], axis=-1)
-        p, q = self.dropout(p, training=training), self.dropout(q, training=training)
-        q = self.question_stack(q, mask=question_mask, training=training)
+        q = self._question_vectors(features)
+        p = self.dropout(self._context_vectors(features, q), training=training)
+        q, _ = self.encoder({"ids": question, "embedded": q}, training=training)
         g = self.pooling(self.dropout(q, training=training), mask=question_mask)
         h = self.dropout(self.stack(p, mask=mask, training=training), training=training)
         h = ops.where(mask[:, :, None], h, ops.zeros((), h.dtype))
@@ -141,11 +101,26 @@ class SpanReader(keras.Model):
             for logits in (start, end)
         )
 
-    def _vectors(self, ids: Tensor, vector_ids: Tensor | None) -> Tensor:
-        parts = [self.embedding(ids)]
-        if self.vectors is not None:
-            parts.append(self.vectors(vector_ids))
-        return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+    def gates(self, features: dict) -> dict[str, Tensor]:
+        """Those of the first layer over the context: name -> [batch, time, units]."""
+        p = self._context_vectors(features, self._question_vectors(features))
+        return gates_of(self.stack.rnns[0], p, features["ids"] != 0)
+
+    def _question_vectors(self, features: dict) -> Tensor:
+        """q, [batch, question_time, width]."""
+        inputs = {"ids": features["question"]}
+        if "question_vector_ids" in features:
+            inputs["vector_ids"] = features["question_vector_ids"]
+        return self.encoder.embed(inputs)
+
+    def _context_vectors(self, features: dict, q: Tensor) -> Tensor:
+        """p, [batch, time, 2 · width + 1]."""
+        ids, question = features["ids"], features["question"]
+        p = self.encoder.embed(features)
+        same = ops.any((ids[:, :, None] == question[:, None]) & (ids > UNKNOWN)[:, :, None], axis=2)
+        keys = self.alignment.keys(self.aligning(q))
+        aligned, _ = self.alignment.attend(self.aligning(p), q, keys, question != 0)
+        return ops.concatenate([p, ops.cast(same, p.dtype)[:, :, None], aligned], axis=-1)
 
     def get_config(self):
         return {**super().get_config(), **self.config}

@@ -18,7 +18,7 @@ from keras_rnn.layers import (
     SpecAugment,
     VocalTract,
 )
-from keras_rnn.models.encoder import recurrent_layer
+from keras_rnn.models.encoder import gates_of, recurrent_layer
 from keras_rnn.models.search import START
 
 Tensor = Any
@@ -88,12 +88,22 @@ class Listener(keras.layers.Layer):
                 self.dropouts[number].build((batch, None, features))
 
     def call(self, x: Tensor, mask: Tensor, training: bool = False):
-        for number, rnn in enumerate(self.rnns):
+        x, mask = self._below_last(x, mask, training)
+        return self.rnns[-1](x, mask=mask, training=training)[0], mask
+
+    def gates(self, x: Tensor, mask: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The gates of the last layer, read forwards, and its state, name -> [batch, steps, units]; and the mask."""
+        x, mask = self._below_last(x, mask, training=False)
+        return gates_of(self.rnns[-1], x, mask), mask
+
+    def _below_last(self, x: Tensor, mask: Tensor, training: bool) -> tuple[Tensor, Tensor]:
+        """What the last layer reads."""
+        for number in range(len(self.rnns)):
             if number:
+                x = self.rnns[number - 1](x, mask=mask, training=training)[0]
                 x = self.dropouts[number - 1](x, training=training)
             if number < self.config["halvings"]:
                 x, mask = self.halve(x, mask=mask)
-            x = rnn(x, mask=mask, training=training)[0]
         return x, mask
 
     def get_config(self):
@@ -270,6 +280,14 @@ class SpeechRecognizer(keras.Model):
 
     def listen(self, inputs: dict, training: bool = False) -> tuple[Tensor, Tensor]:
         """The states of the listener and their mask."""
+        return self.listener(*self._heard(inputs, training), training=training)
+
+    def gates(self, inputs: dict) -> tuple[dict[str, Tensor], Tensor]:
+        """Those of the listener's last layer, and the mask of its steps."""
+        return self.listener.gates(*self._heard(inputs, training=False))
+
+    def _heard(self, inputs: dict, training: bool) -> tuple[Tensor, Tensor]:
+        """What the listener reads: the spectrograms, normalized, and their mask."""
         x = inputs["features"]
         mask = ops.arange(ops.shape(x)[1]) < ops.cast(inputs["frames"], "int32")[:, None]
         for perturb in self.perturbations:
@@ -277,7 +295,7 @@ class SpeechRecognizer(keras.Model):
         x = self._normalized(x, mask)
         if self.augment is not None:
             x = self.augment(x, training=training)
-        return self.listener(ops.cast(x, self.compute_dtype), mask=mask, training=training)
+        return ops.cast(x, self.compute_dtype), mask
 
     def _normalized(self, x: Tensor, mask: Tensor) -> Tensor:
         if self.config["mean"] is not None:

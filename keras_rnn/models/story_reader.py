@@ -84,7 +84,7 @@ class StoryReader(keras.Model):
         self.dropout = Dropout(dropout, dtype=dtype, name="dropout")
 
         def read(name, go_backwards=False):
-            cell = QueryReductionCell(units, dtype=dtype)
+            cell = QueryReductionCell(units, dtype=dtype, name="cell")
             return FusedRNN(
                 cell,
                 return_sequences=True,
@@ -121,6 +121,10 @@ class StoryReader(keras.Model):
                 queries = h + ops.flip(later, axis=1)
         found = self.hidden(ops.concatenate([h[:, -1], q], axis=-1))
         return self.logits(self.dropout(found, training=training)), ops.stack(hops, axis=1)
+
+    def gates(self, features: dict) -> dict[str, Tensor]:
+        """Those of the encoder over the sentences: name -> [batch, sentences, words, units]."""
+        return self.encoder.sentence_gates(features)
 
     def facts(self, features: dict, training: bool = False) -> Tensor:
         """x of every sentence, [batch, sentences, units]."""

@@ -29,6 +29,9 @@ CALIBRATION_FILE = "calibration.json"
 # A label of a text that may have several is given where it is likelier than not.
 THRESHOLD = 0.5
 
+# Words of a text whose weights a picture shows.
+WORDS_SHOWN = 200
+
 # Texts that one call of the model answers.
 ANSWERED_TOGETHER = 64
 
@@ -159,9 +162,9 @@ class Classification(Task):
 
     @property
     def columns(self):
-        label = pipelines.Column("int32", scalar=True)
+        label = pipelines.Column.of_ids(len(self.labels), scalar=True)
         if self.multilabel:
-            label = pipelines.Column("float32", (len(self.labels),), scalar=True)
+            label = pipelines.Column("float32", (len(self.labels),), scalar=True, bounds=(0, 1))
         return {**self.features.columns, "label": label}
 
     def encode(self, records, counts=None, training=False):
@@ -360,8 +363,7 @@ class Classification(Task):
         )
 
     def as_text(self, answer):
-        label = answer["label"]
-        return self.separator.join(label) if isinstance(label, list) else label
+        return self._shown(answer["label"])
 
     def as_row(self, record, answer):
         label = answer["label"]
@@ -374,16 +376,24 @@ class Classification(Task):
 
     def pictures(self, server, records):
         answers = server.explain(records)
-        shown = {
-            f"attention/{number}": _attention_table(record, answer)
-            for number, (record, answer) in enumerate(zip(records, answers, strict=True))
-        }
-        if not self.features.sentence_length:
-            few = [record["text"] for record in records[: pictures.GATES_SHOWN]]
-            features = self.features.pad(self.features.encode(tf.constant(few, tf.string)))
-            sentences = [answer["tokens"] for answer in answers[: len(few)]]
-            shown |= pictures.gates_pictures(server.gates(features), sentences)
-        return shown
+        shown, rows = {}, []
+        for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
+            right, given = (self._shown(source.get("label", "")) for source in (record, answer))
+            rows.append((record["text"], right, given, f"{answer['probability']:.3f}"))
+            words = answer["tokens"][:WORDS_SHOWN]
+            title = f"right: {right}, given: {given} ({answer['probability']:.2f})"
+            if len(words) < len(answer["tokens"]):
+                title += f", the first {len(words)} of {len(answer['tokens'])} words"
+            figure = pictures.draw_attention(answer["attention"], words, title)
+            shown[f"attention/{number}"] = pictures.to_pixels(figure)[None]
+        few = records[: pictures.GATES_SHOWN]
+        tokens = [answer["tokens"] for answer in answers[: len(few)]]
+        shown |= pictures.gates_pictures(*server.gates(few), tokens)
+        table = pictures.markdown_table(["text", "right", "given", "probability"], rows)
+        return {"labels": table, **shown}
+
+    def _shown(self, label: str | list[str]) -> str:
+        return self.separator.join(label) if isinstance(label, list) else label
 
 
 class ClassificationServer(Server):
@@ -414,7 +424,7 @@ class ClassificationServer(Server):
         self.temperature = temperature
         # Behind a function, so that saving does not follow it into Keras.
         self.run = lambda features: model.explain(features, training=False)
-        self.gates = lambda features: model.encoder.gates(features)
+        self.run_gates = lambda features: model.gates(features)
 
     def signatures(self):
         text = [tf.TensorSpec([None], tf.string, name="text")]
@@ -510,6 +520,12 @@ class ClassificationServer(Server):
                 answers[number] = self._object(result, row)
         return answers
 
+    def gates(self, records: Sequence[pipelines.Record]) -> tuple[dict[str, tf.Tensor], np.ndarray]:
+        """The gates over the texts of records, as the model gives them, and where their tokens stand, bool."""
+        texts = tf.constant([record["text"] for record in records], tf.string)
+        features = self.features.pad(self.features.encode(texts))
+        return self.run_gates(features), features["ids"].numpy() != 0
+
     def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
         """Answers with `tokens` and `attention`."""
         texts = tf.constant([record["text"] for record in records], tf.string)
@@ -545,23 +561,6 @@ class ClassificationServer(Server):
 
 def _one_line(label: str) -> str:
     return label.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-
-
-def _attention_table(record: pipelines.Record, answer: dict[str, Any]) -> str:
-    """Markdown: each token with a bar as long as its weight."""
-    largest = max(answer["attention"], default=0.0) or 1.0
-    lines = [
-        f"right: **{record.get('label', '')}**, given: **{answer['label']}** "
-        f"({answer['probability']:.2f})",
-        "",
-        "| word | weight | |",
-        "|---|---:|---|",
-    ]
-    for token, weight in zip(answer["tokens"], answer["attention"], strict=True):
-        bar = "█" * round(20 * weight / largest)
-        word = "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~" else c for c in token)
-        lines.append(f"| {word} | {weight:.3f} | {bar} |")
-    return "\n".join(lines)
 
 
 TASK = Classification

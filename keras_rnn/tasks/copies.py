@@ -84,8 +84,15 @@ class CopyFeatures(tf.Module):
     @property
     def columns(self) -> dict[str, pipelines.Column]:
         """What `encode` gives of a text, for the store."""
-        names = ["ids"] if self.vectors is None else ["ids", "vector_ids"]
-        return {name: pipelines.Column("int32") for name in names}
+        columns = {"ids": pipelines.Column.of_ids(self.extended_size)}
+        if self.vectors is not None:
+            columns["vector_ids"] = pipelines.Column.of_ids(self.vectors.size)
+        return columns
+
+    @property
+    def extended_size(self) -> int:
+        """Ids of the vocabulary, and one for each place of a text that a word may be copied from."""
+        return self.tokenizer.size + self.max_length
 
     @property
     def vocabularies(self) -> dict[str, pipelines.Tokenizer]:

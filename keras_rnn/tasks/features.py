@@ -114,11 +114,11 @@ class TextFeatures(tf.Module):
     def columns(self) -> dict[str, pipelines.Column]:
         """What `encode` gives for each text, for the store."""
         inner = (self.sentence_length,) if self.sentence_length else ()
-        columns = {"ids": pipelines.Column("int32", inner)}
+        columns = {"ids": pipelines.Column.of_ids(self.tokenizer.size, inner)}
         if self.alphabet is not None:
-            columns["characters"] = pipelines.Column("int32", (self.word_length,))
+            columns["characters"] = pipelines.Column.of_ids(self.alphabet.size, (self.word_length,))
         if self.vectors is not None:
-            columns["vector_ids"] = pipelines.Column("int32", inner)
+            columns["vector_ids"] = pipelines.Column.of_ids(self.vectors.size, inner)
         return columns
 
     def _read(self, texts: tf.Tensor) -> tf.Tensor:

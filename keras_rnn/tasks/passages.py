@@ -46,12 +46,19 @@ class PassageFeatures(tf.Module):
     def columns(self) -> dict[str, pipelines.Column]:
         """What `encode` gives, for the store."""
         inner = (self.sentence_length,) if self.sentence_length else ()
-        question = pipelines.Column("int32", (self.question_length,), scalar=True)
-        columns = {"ids": pipelines.Column("int32", inner), "question": question}
-        if self.vectors is not None:
-            columns["vector_ids"] = columns["ids"]
-            columns["question_vector_ids"] = columns["question"]
+        columns = {}
+        for prefix, tokenizer in (("", self.tokenizer), ("vector_", self.vectors)):
+            if tokenizer is not None:
+                size, question = tokenizer.size, "question_vector_ids" if prefix else "question"
+                columns[f"{prefix}ids"] = pipelines.Column.of_ids(size, inner)
+                columns[question] = pipelines.Column.of_ids(size, (self.question_length,), True)
         return columns
+
+    @property
+    def vocabularies(self) -> dict[str, pipelines.Tokenizer]:
+        """The tokenizers by the part of the encoder that reads their ids."""
+        named = {"embedding": self.tokenizer, "vectors": self.vectors}
+        return {name: tokenizer for name, tokenizer in named.items() if tokenizer is not None}
 
     def cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         """All tokens of raw texts, and where they begin and end, in bytes."""

@@ -5,6 +5,7 @@ import json
 import os
 from typing import Any
 
+import keras
 import ml_collections
 import numpy as np
 import tensorflow as tf
@@ -16,7 +17,7 @@ from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.features import vector_tokenizer
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.passages import PassageFeatures
-from keras_rnn.tasks.reading import Reading, of_bytes
+from keras_rnn.tasks.reading import EMBEDDING_DIM, Reading, judged_by
 from keras_rnn.tasks.span_answers import SpanAnswers
 from keras_rnn.tasks.task import Task, known_cell
 from keras_rnn.tasks.word_answers import WordAnswers
@@ -73,12 +74,19 @@ class QuestionAnswering(Task):
         counted = AnswerCounts(records())
         kind = counted.kind if config.answers == "detect" else config.answers
         counted.check(kind)
+        if isinstance(self.parent, QuestionAnswering) and self.parent.reading.kind != kind:
+            theirs = self.parent.reading.kind
+            raise pipelines.InputError(
+                f"--config.init_from={self.config.init_from}: its answers are {theirs}, not {kind}"
+            )
         texts = (record[name] for record in records() for name in ("context", "question"))
-        tokenizer = pipelines.train_tokenizer(
+        tokenizer = self.inherited.get("embedding") or pipelines.train_tokenizer(
             "words", texts, config.vocabulary_size, lower=config.lower, min_count=config.min_count
         )
         vectors, dim = None, 0
-        if config.vectors:
+        if config.vectors and "vectors" in self.inherited:
+            vectors, dim = self.inherited["vectors"], self.parent.vectors_dim
+        elif config.vectors:
             vectors = vector_tokenizer(config, tokenizer)
             self.vectors = pipelines.read_vectors(config.vectors, vectors.tokens_list)
             dim = self.vectors[0].shape[1]
@@ -112,6 +120,18 @@ class QuestionAnswering(Task):
             self.reading = WordAnswers(*shared, facts["words"])
         else:
             self.reading = SpanAnswers(*shared, facts["answerable"])
+
+    @property
+    def vocabularies(self):
+        return self.reading.features.vocabularies
+
+    @property
+    def vectors_dim(self):
+        return self.reading.vectors_dim
+
+    @property
+    def labels(self):
+        return self.reading.labels
 
     def save(self, directory):
         features = self.reading.features
@@ -166,6 +186,13 @@ class QuestionAnswering(Task):
 
     # Model
 
+    @property
+    def embedding_dim(self):
+        return self.config.embedding_dim or EMBEDDING_DIM
+
+    def label_axes(self, model):
+        return self.reading.label_axes(model)
+
     def build_model(self):
         model = self.reading.build_model()
         features = self.reading.features
@@ -178,12 +205,17 @@ class QuestionAnswering(Task):
         names = self.reading.features.vectors.tokens_list
         rows, found = self.vectors or pipelines.read_vectors(self.config.vectors, names)
         self.vectors = None
-        table = getattr(model, "encoder", model).vectors
-        table.embeddings.assign(rows)
+        model.encoder.vectors.embeddings.assign(rows)
         return f"{found.sum():,} vectors of size {rows.shape[1]} from {self.config.vectors}"
 
     def loss(self, model, batch, training):
         return self.reading.loss(model, batch, training)
+
+    def training_metrics(self):
+        return {"accuracy": keras.metrics.Mean(name="accuracy")}
+
+    def update_metrics(self, metrics, batch, outputs):
+        metrics["accuracy"].update_state(*self.reading.hits(batch, outputs))
 
     def forward(self, model, batch, last=False):
         losses, weights, outputs = self.loss(model, batch, training=False)
@@ -197,13 +229,11 @@ class QuestionAnswering(Task):
             loss += float(tf.reduce_sum(losses * weights))
             total += float(tf.reduce_sum(weights))
             real = batch["real"].numpy()
-            examples = [batches.store[number] for number in batch["index"].numpy()[real]]
+            numbers = batch["index"].numpy()[real].tolist()
+            examples = [batches.store[number] for number in numbers]
             answers = self.reading.texts(tuple(part.numpy()[real] for part in found), examples)
-            for answer, example in zip(answers, examples, strict=True):
-                accepted, kind = (
-                    json.loads(of_bytes(example[name])) for name in ("accepted", "kind")
-                )
-                scores.update(answer, accepted, kind)
+            for answer, number in zip(answers, numbers, strict=True):
+                scores.update(answer, *judged_by(batches.store, number))
         return {**scores.result(), "loss": loss / max(total, 1.0)}
 
     # Answers
@@ -246,22 +276,28 @@ class QuestionAnswering(Task):
         return predictions
 
     def word_vectors(self, model):
-        table = getattr(model, "encoder", model).embedding
-        return table.embeddings.value, self.reading.features.tokenizer.tokens_list
+        return model.encoder.embedding.embeddings.value, self.reading.features.tokenizer.tokens_list
 
     def pictures(self, server, records):
-        shown = {}
-        for number, (record, answer) in enumerate(zip(records, server.explain(records))):
-            right = " / ".join(record.get("answers", []))
-            title = (
-                f"{record['question']} {answer['answer'] or '(none)'} (right: {right or '(none)'})"
-            )
+        if not records:
+            return {}
+        shown, rows = {}, []
+        answers = server.explain(records)
+        for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
+            right = " / ".join(record.get("answers", [])) or "(none)"
+            given = answer["answer"] or "(none)"
+            rows.append((record["question"], right, given, f"{answer['score']:.3f}"))
+            title = f"{record['question']} {given} (right: {right})"
             if "hops" in answer:
                 figure = pictures.draw_story(answer["hops"], answer["sentences"], title)
             else:
                 figure = pictures.draw_attention(answer["pointers"], answer["tokens"], title)
             shown[f"attention/{number}"] = pictures.to_pixels(figure)[None]
-        return shown
+        few = records[: pictures.GATES_SHOWN]
+        tokens = [answer["tokens"] for answer in answers[: len(few)]]
+        shown |= pictures.gates_pictures(*server.gates(few), tokens)
+        table = pictures.markdown_table(["question", "right", "given", "probability"], rows)
+        return {"answers": table, **shown}
 
 
 TASK = QuestionAnswering

@@ -31,6 +31,8 @@ class QuestionServer(Server):
         super().__init__(name="question_answering")
         self.features = reading.features
         self.weights = [variable.value for variable in model.weights]
+        # Behind a function, so that saving does not follow it into Keras.
+        self.run_gates = lambda features: model.gates(features)
 
     def signatures(self):
         inputs = [tf.TensorSpec([None], tf.string, name=name) for name in ("context", "question")]
@@ -47,27 +49,34 @@ class QuestionServer(Server):
         return tuple(part[:, : self.features.max_length] for part in self.features.cut(context))
 
     def _explained(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
-        """What pictures show of a row of `details`."""
-        raise NotImplementedError
+        """What pictures show of a row of `details`, `tokens` among it."""
+        return {"tokens": [t.decode("utf-8", "replace") for t in result["tokens"][row] if t]}
 
     # In the process that trained it
+
+    def gates(self, records: Sequence[pipelines.Record]) -> tuple[dict[str, tf.Tensor], np.ndarray]:
+        """The gates over the contexts of records, as the model gives them, and where their tokens stand, bool."""
+        features = self._features(*self._texts(records).values())
+        return self.run_gates(features), features["ids"].numpy() != 0
 
     @functools.cached_property
     def _functions(self):
         return self.signatures()
 
     def _ask(self, name: str, records: Sequence[pipelines.Record]) -> dict[str, np.ndarray]:
-        texts = {
+        result = self._functions[name](**self._texts(records))
+        return {key: value.numpy() for key, value in result.items()}
+
+    def _texts(self, records: Sequence[pipelines.Record]) -> dict[str, tf.Tensor]:
+        return {
             field: tf.constant([record[field] for record in records], tf.string)
             for field in ("context", "question")
         }
-        return {key: value.numpy() for key, value in self._functions[name](**texts).items()}
 
     def answer(self, records, counts=None):
         if counts is not None:
             contexts, questions = (
-                self.features.cut(tf.constant([record[field] for record in records], tf.string))[0]
-                for field in ("context", "question")
+                self.features.cut(texts)[0] for texts in self._texts(records).values()
             )
             self.features.count_cut(contexts, questions, counts)
         answers = [{}] * len(records)

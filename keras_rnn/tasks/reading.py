@@ -17,6 +17,9 @@ from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Server
 from keras_rnn.tasks.texts import row_arrays
 
+# Size of a token's learnt vector, where the config leaves it open.
+EMBEDDING_DIM = 64
+
 
 class Reading(abc.ABC):
     """One kind of answers.
@@ -29,6 +32,9 @@ class Reading(abc.ABC):
 
     kind: str
     metric: str
+
+    # What the model's last weights score, if it is always the same.
+    labels: Sequence[str] = ()
 
     def __init__(
         self, config: ml_collections.ConfigDict, features: PassageFeatures, vectors_dim: int
@@ -69,6 +75,10 @@ class Reading(abc.ABC):
         """What `Task.batches` gives, of these options."""
         return pipelines.Batches(store, **options)
 
+    def label_axes(self, model: keras.Model) -> list[tuple[keras.Variable, tuple[int, ...]]]:
+        """As that of a task."""
+        return []
+
     @abc.abstractmethod
     def build_model(self) -> keras.Model:
         """A new model, not yet built."""
@@ -78,6 +88,10 @@ class Reading(abc.ABC):
         self, model: keras.Model, batch: Batch, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor, Any]:
         """As that of a task."""
+
+    @abc.abstractmethod
+    def hits(self, batch: Batch, outputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Whether the model's outputs are right, bool [batch], and the weight of each example."""
 
     @abc.abstractmethod
     def decode(self, outputs: Any) -> tuple[tf.Tensor, ...]:
@@ -101,7 +115,7 @@ class Reading(abc.ABC):
         vectors = self.features.vectors
         return {
             "vocabulary_size": self.features.tokenizer.size,
-            "embedding_dim": config.embedding_dim or 64,
+            "embedding_dim": config.embedding_dim or EMBEDDING_DIM,
             "stack": stack_of(config),
             "dropout": config.dropout,
             "vectors_size": vectors.size if vectors is not None else 0,
@@ -145,9 +159,17 @@ def as_bytes(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-8"), np.uint8)
 
 
-def of_bytes(column: np.ndarray) -> str:
-    """The text again."""
-    return column.tobytes().decode("utf-8")
+def judged_by(store: pipelines.ExampleStore, number: int) -> tuple[list[str], str]:
+    """The accepted answers of an example of dev, and its kind."""
+    found = []
+    for name, kind in (("accepted", list), ("kind", str)):
+        try:
+            found.append(json.loads(store.text(number, name)))
+        except json.JSONDecodeError:
+            raise store.damaged(name, f"example {number} is no JSON") from None
+        if not isinstance(found[-1], kind):
+            raise store.damaged(name, f"example {number} is no {kind.__name__}")
+    return tuple(found)
 
 
 def characters_before(text: str, place: int) -> int:

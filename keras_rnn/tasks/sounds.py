@@ -42,8 +42,15 @@ class SoundFeatures(tf.Module):
         self.normalisation = lambda: (mean, deviation)
 
     @classmethod
-    def fit(cls, config: ml_collections.ConfigDict, records) -> "SoundFeatures":
-        """Learns vocabulary, rate and, where they are global, mean and deviation; `records()` reads the data anew."""
+    def fit(
+        cls, config: ml_collections.ConfigDict, records, given: "SoundFeatures | None" = None
+    ) -> "SoundFeatures":
+        """Learns vocabulary, rate and, where they are global, mean and deviation; `records()` reads the data anew.
+
+        All but new words and characters are as they are `given`.
+        """
+        if given is not None and given.tokenizer.kind not in ("words", "characters"):
+            return given._with(config, given.tokenizer)
         tokenizer = pipelines.train_tokenizer(
             config.tokenizer,
             (record["text"] for record in records()),
@@ -51,6 +58,8 @@ class SoundFeatures(tf.Module):
             lower=config.lower,
             min_count=config.min_count,
         )
+        if given is not None:
+            return given._with(config, given.tokenizer.extended(tokenizer))
         rate = config.sample_rate
         if not rate:
             first = next(records(), None)
@@ -60,6 +69,13 @@ class SoundFeatures(tf.Module):
             return features
         frames = (features.spectrogram(*read_sound(record)) for record in records())
         return cls(tokenizer, rate, config.mels, config.max_seconds, *_moments(frames))
+
+    def _with(
+        self, config: ml_collections.ConfigDict, tokenizer: pipelines.Tokenizer
+    ) -> "SoundFeatures":
+        """The same with another tokenizer."""
+        facts = self.rate, self.mels, config.max_seconds
+        return SoundFeatures(tokenizer, *facts, *self.normalisation())
 
     @classmethod
     def load(cls, config: ml_collections.ConfigDict, directory: str) -> "SoundFeatures":

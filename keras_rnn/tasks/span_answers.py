@@ -31,7 +31,7 @@ class SpanAnswers(Reading):
 
     @property
     def columns(self):
-        number = pipelines.Column("int32", scalar=True)
+        number = pipelines.Column.of_ids(self.features.max_length, scalar=True, least=NOT_FOUND)
         return {**self.features.columns, "first": number, "last": number}
 
     @property
@@ -63,18 +63,31 @@ class SpanAnswers(Reading):
         }
 
     def build_model(self):
-        return models.SpanReader(**self.encoder(), answerable=self.answerable)
+        return models.SpanReader(self.encoder(), self.answerable, self.config.dropout)
 
     def loss(self, model, batch, training):
         logits = model(batch, training=training)
-        losses = [
-            tf.nn.sparse_softmax_cross_entropy_with_logits(
-                tf.maximum(tf.reshape(batch[name], [-1]) + 1, 0), part
-            )
-            for name, part in zip(("first", "last"), logits)
-        ]
+        places, weight = self._right(batch)
+        first, last = (
+            tf.nn.sparse_softmax_cross_entropy_with_logits(place, part)
+            for place, part in zip(places, logits, strict=True)
+        )
+        return first + last, weight, logits
+
+    def hits(self, batch, outputs):
+        """Where both ends, each for itself, are the likeliest."""
+        places, weight = self._right(batch)
+        first, last = (
+            tf.argmax(part, axis=1, output_type=tf.int32) == place
+            for place, part in zip(places, outputs, strict=True)
+        )
+        return first & last, weight
+
+    def _right(self, batch) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """The positions of the first and the last token, 0 for no answer, and the weight of the example."""
+        places = [tf.maximum(tf.reshape(batch[name], [-1]) + 1, 0) for name in ("first", "last")]
         known = batch["real"] & (tf.reshape(batch["first"], [-1]) != NOT_FOUND)
-        return losses[0] + losses[1], tf.cast(known, tf.float32), logits
+        return places, tf.cast(known, tf.float32)
 
     def decode(self, outputs):
         return models.best_span(*outputs, self.config.answer_length)[:2]
@@ -152,10 +165,10 @@ class SpanServer(QuestionServer):
         return {"answer": answer, "score": score, "start": start, "end": end}
 
     def _explained(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
-        tokens = [text.decode("utf-8", "replace") for text in result["tokens"][row] if text]
+        shown = super()._explained(result, row)
         names = ("start_probabilities", "end_probabilities")
-        pointers = [result[name][row, : len(tokens)].tolist() for name in names]
-        return {"tokens": tokens, "pointers": pointers}
+        pointers = [result[name][row, : len(shown["tokens"])].tolist() for name in names]
+        return {**shown, "pointers": pointers}
 
 
 def _span_of_tokens(

@@ -27,6 +27,9 @@ ANSWERED_TOGETHER = 16
 # Frames and tokens together, padding included, that are scored at a time.
 FRAMES_AT_ONCE = 8192
 
+# Steps of the listener that a picture of its gates shows.
+STEPS_SHOWN = 200
+
 # Seconds from one frame to the next.
 FRAME = 0.01
 
@@ -38,6 +41,7 @@ class SpeechRecognition(Task):
     """A text for a sound."""
 
     name = "speech_recognition"
+    reads = "sounds"
     metric = "wer"
     higher_is_better = False
 
@@ -85,7 +89,17 @@ class SpeechRecognition(Task):
         )
 
     def fit(self, records):
-        self.features = SoundFeatures.fit(self.config, records)
+        given = self.parent.features if self.parent else None
+        if given is not None and self.config.sample_rate not in (0, given.rate):
+            raise pipelines.InputError(
+                f"--config.sample_rate={self.config.sample_rate}: the run to begin with hears {given.rate} samples "
+                "a second"
+            )
+        self.features = SoundFeatures.fit(self.config, records, given)
+
+    @property
+    def labels(self):
+        return self.features.tokenizer.tokens_list
 
     def save(self, directory):
         self.features.save(directory)
@@ -97,8 +111,8 @@ class SpeechRecognition(Task):
     def columns(self):
         return {
             "features": pipelines.Column("float32", (self.config.mels,)),
-            "frames": pipelines.Column("int32", scalar=True),
-            "target": pipelines.Column("int32"),
+            "frames": pipelines.Column.of_ids(self.features.max_frames + 1, scalar=True),
+            "target": pipelines.Column.of_ids(self.features.tokenizer.size),
             # What dev transcripts are compared with, in bytes.
             "reference": pipelines.Column("uint8"),
         }
@@ -230,6 +244,17 @@ class SpeechRecognition(Task):
         )
         return model
 
+    def label_axes(self, model):
+        axes = [(model.ctc.kernel, (1,)), (model.ctc.bias, (0,))]
+        if self.attends:
+            speller = model.speller
+            axes += [
+                (speller.embedding.embeddings, (0,)),
+                (speller.output_layer.kernel, (1,)),
+                (speller.output_layer.bias, (0,)),
+            ]
+        return axes
+
     def loss(self, model, batch, training):
         target = batch["target"]
         lengths = tf.math.count_nonzero(target, axis=1, dtype=tf.int32)
@@ -245,11 +270,18 @@ class SpeechRecognition(Task):
         if not self.attends:
             return losses / counts, counts * real * tf.cast(possible, tf.float32), outputs
         smoothing = self.config.label_smoothing if training else 0.0
-        spelled = _cross_entropy(tf.cast(spelled, tf.float32), inputs["target"], smoothing)
+        spelled, hits = _cross_entropy(tf.cast(spelled, tf.float32), inputs["target"], smoothing)
         share = self.config.ctc_weight
-        written = tf.cast(inputs["target"] != pipelines.PADDING, tf.float32)
+        written = tf.cast(inputs["target"] != pipelines.PADDING, tf.float32) * real[:, None]
         losses = (1 - share) * spelled + share * (losses / counts)[:, None]
-        return losses, written * real[:, None], outputs
+        return losses, written, (hits, written)
+
+    def training_metrics(self):
+        return {"accuracy": keras.metrics.Mean(name="accuracy")} if self.attends else {}
+
+    def update_metrics(self, metrics, batch, outputs):
+        if metrics:
+            metrics["accuracy"].update_state(*outputs)
 
     def forward(self, model, batch, last=False):
         losses, weights, outputs = self.loss(model, batch, training=False)
@@ -275,10 +307,7 @@ class SpeechRecognition(Task):
             for number, text in zip(batch["index"].numpy(), texts, strict=True):
                 if number >= 0:
                     answers[number] = text.decode("utf-8")
-        references = [
-            batches.store[number]["reference"].tobytes().decode("utf-8")
-            for number in range(len(answers))
-        ]
+        references = [batches.store.text(number, "reference") for number in range(len(answers))]
         return {
             **metrics.recognition_scores(answers, references),
             "loss": loss / max(tokens, 1.0),
@@ -318,20 +347,24 @@ class SpeechRecognition(Task):
         return tf.transpose(model.ctc.kernel.value), self.features.tokenizer.tokens_list
 
     def pictures(self, server, records):
-        shown = {}
-        lines = ["| sound | right | given |", "|---|---|---|"]
+        shown, rows = {}, []
         records = [record for record in records if os.path.exists(record["audio"])]
-        for number, (record, answer) in enumerate(
-            zip(records, server.explain(records), strict=True)
-        ):
+        answers = server.explain(records)
+        for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
             name = os.path.basename(record["audio"])
-            lines.append(f"| {name} | {record['text']} | {answer['transcript']} |")
+            rows.append((name, record["text"], answer["transcript"]))
             if answer["tokens"]:
                 figure = pictures.draw_recognition(
                     answer["spectrogram"], answer["alignment"], answer["tokens"], FRAME
                 )
                 shown[f"alignment/{number}"] = pictures.to_pixels(figure)[None]
-        return {"transcripts": "\n".join(lines), **shown}
+        few = [answer["spectrogram"] for answer in answers[: pictures.GATES_SHOWN]]
+        if any(len(spectrogram) for spectrogram in few):
+            gates, real = server.gates(few)
+            times = [_seconds(int(steps), server.step) for steps in real.sum(axis=1)]
+            shown |= pictures.gates_pictures(gates, real, times, words=STEPS_SHOWN)
+        table = pictures.markdown_table(["sound", "right", "given"], rows)
+        return {"transcripts": table, **shown}
 
 
 def spell(
@@ -391,6 +424,7 @@ class SpeechServer(Server):
             return model({"features": features, "frames": frames})[:2]
 
         self.hear = hear
+        self.run_gates = lambda inputs: model.gates(inputs)
         self.beam = beam
         self.spell = lambda features, frames: spell(config, model, features, frames, beam)
 
@@ -487,6 +521,11 @@ class SpeechServer(Server):
             for name in ("recognize", "explained")
         }
 
+    def gates(self, spectrograms: Sequence[np.ndarray]) -> tuple[dict[str, tf.Tensor], np.ndarray]:
+        """The gates of the listener's last layer, name -> [batch, steps, units], and the real steps, bool."""
+        gates, mask = self.run_gates(_batch(spectrograms))
+        return gates, mask.numpy()
+
     def answer(self, records, counts=None):
         return [
             {name: answer[name] for name in answer if name != "spectrogram"}
@@ -510,12 +549,8 @@ class SpeechServer(Server):
         order = sorted(range(len(records)), key=lambda number: len(spectrograms[number]))
         run = self._functions["explained" if explained else "recognize"]
         for numbers in pipelines.in_chunks(order, ANSWERED_TOGETHER):
-            few = [spectrograms[number] for number in numbers]
-            frames = np.array([len(spectrogram) for spectrogram in few], np.int32)
-            features = np.zeros([len(few), frames.max(), self.features.mels], np.float32)
-            for row, spectrogram in enumerate(few):
-                features[row, : len(spectrogram)] = spectrogram
-            result = {name: value.numpy() for name, value in run(features, frames).items()}
+            inputs = _batch([spectrograms[number] for number in numbers])
+            result = {name: value.numpy() for name, value in run(**inputs).items()}
             for row, number in enumerate(numbers):
                 answers[number] = self._object(result, row, spectrograms[number])
         return answers
@@ -537,6 +572,25 @@ class SpeechServer(Server):
         return answer
 
 
+def _batch(spectrograms: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Spectrograms [frames, mels] as the model takes them, padded."""
+    frames = np.array([len(spectrogram) for spectrogram in spectrograms], np.int32)
+    features = np.zeros([len(frames), frames.max(), spectrograms[0].shape[1]], np.float32)
+    for row, spectrogram in enumerate(spectrograms):
+        features[row, : len(spectrogram)] = spectrogram
+    return {"features": features, "frames": frames}
+
+
+def _seconds(steps: int, step: float) -> list[str]:
+    """The time at each step, about every fifth of a second, and "" between.
+
+    >>> _seconds(7, 0.04)
+    ['0.0', '', '', '', '', '0.2', '']
+    """
+    apart = max(1, round(0.2 / step))
+    return [f"{n * step:.1f}" if n % apart == 0 else "" for n in range(steps)]
+
+
 def _padded(ragged: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
     return ragged.to_tensor(), tf.cast(ragged.row_lengths(), tf.int32)
 
@@ -548,12 +602,15 @@ def _ended(target: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     return tf.where(place == lengths[:, None], pipelines.END, padded)
 
 
-def _cross_entropy(logits: tf.Tensor, target: tf.Tensor, smoothing: float) -> tf.Tensor:
-    """Of each token, [batch, time]; all tokens have a share `smoothing` of the target."""
+def _cross_entropy(
+    logits: tf.Tensor, target: tf.Tensor, smoothing: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Of each token, [batch, time], and whether it is the likeliest; all have a share `smoothing` of the target."""
     token = tf.range(logits.shape[-1])
     right = tf.reduce_sum(tf.where(token == target[:, :, None], logits, 0.0), axis=2)
     losses = tf.reduce_logsumexp(logits, axis=2) - right
-    return losses + smoothing * (right - tf.reduce_mean(logits, axis=2))
+    losses += smoothing * (right - tf.reduce_mean(logits, axis=2))
+    return losses, right >= tf.reduce_max(logits, axis=2)
 
 
 TASK = SpeechRecognition

@@ -147,7 +147,7 @@ class Summarization(Task):
     def columns(self):
         return {
             **self.features.columns,
-            "target": pipelines.Column("int32"),
+            "target": pipelines.Column.of_ids(self.features.extended_size),
             # What dev summaries are made of and compared with, in bytes.
             "text": pipelines.Column("uint8"),
             "reference": pipelines.Column("uint8"),
@@ -288,7 +288,7 @@ class Summarization(Task):
         loss = words = 0.0
         store = batches.store
         texts, references = (
-            [store[number][name].tobytes().decode("utf-8") for number in range(len(store))]
+            [store.text(number, name) for number in range(len(store))]
             for name in ("text", "reference")
         )
         answers = [""] * len(store)
@@ -333,11 +333,10 @@ class Summarization(Task):
 
     def pictures(self, server, records):
         shown = {}
-        lines = ["| text | right | given |", "|---|---|---|"]
+        rows = []
         answers = server.explain(records)
         for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
-            cells = (record["text"], record["summary"], answer["summary"])
-            lines.append(f"| {' | '.join(pictures.markdown_cell(cell) for cell in cells)} |")
+            rows.append((record["text"], record["summary"], answer["summary"]))
             if answer["target_tokens"]:
                 figure = pictures.draw_copying(
                     np.array(answer["alignment"]),
@@ -349,9 +348,11 @@ class Summarization(Task):
         few = records[: pictures.GATES_SHOWN]
         sentences = [answer["source_tokens"] for answer in answers[: len(few)]]
         if few and all(sentences):
-            gates = server.gates(_strings([record["text"] for record in few]))
-            shown |= pictures.gates_pictures(gates, sentences)
-        return {"summaries": "\n".join(lines), **shown}
+            shown |= pictures.gates_pictures(
+                *server.gates(_strings([record["text"] for record in few])), sentences
+            )
+        table = pictures.markdown_table(["text", "right", "given"], rows)
+        return {"summaries": table, **shown}
 
 
 def search(
@@ -417,9 +418,12 @@ class SummarizationServer(Server):
             for name in ("serving_default", "compiled", "details")
         }
 
-    def gates(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The gates of the encoder's first layer over texts string [batch]: name -> [batch, time, units]."""
-        return self.encode_gates(self._encoded(text))
+    def gates(self, text: tf.Tensor) -> tuple[dict[str, tf.Tensor], np.ndarray]:
+        """The gates of the encoder's first layer over texts string [batch], name -> [batch, time, units], and where
+        their words stand, bool [batch, time].
+        """
+        features = self._encoded(text)
+        return self.encode_gates(features), features["ids"].numpy() != 0
 
     def _encoded(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.features.pad(self.features.encode(text))

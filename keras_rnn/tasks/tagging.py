@@ -186,7 +186,7 @@ class Tagging(Task):
     def columns(self):
         return {
             **self.features.columns,
-            "tags": pipelines.Column("int32"),
+            "tags": pipelines.Column.of_ids(len(self._all_tags)),
             "unseen": pipelines.Column("bool"),
         }
 
@@ -367,7 +367,17 @@ class Tagging(Task):
         # The mean over tokens: long sentences weigh more.
         weights = tf.reduce_sum(tf.cast(mask, tf.float32), axis=1)
         losses = -likelihood / tf.maximum(weights, 1.0)
-        return losses, weights, () if training else output.decode(emissions, mask)[0]
+        if not training:
+            return losses, weights, output.decode(emissions, mask)[0]
+        # Under a conditional random field the tags that are given take a search, too dear for each step.
+        return losses, weights, () if self.config.crf else (_is_likeliest(tags, emissions), mask)
+
+    def training_metrics(self):
+        return {} if self.config.crf else {"accuracy": keras.metrics.Mean(name="accuracy")}
+
+    def update_metrics(self, metrics, batch, outputs):
+        if metrics:
+            metrics["accuracy"].update_state(*outputs)
 
     # Scores
 
@@ -509,7 +519,8 @@ class Tagging(Task):
         sentences = [answer["tokens"] for answer in answers[: pictures.GATES_SHOWN]]
         if sentences:
             features = self.features.pad(self.features.encode(tf.ragged.constant(sentences)))
-            shown |= pictures.gates_pictures(server.gates(features), sentences)
+            real = features["ids"].numpy() != 0
+            shown |= pictures.gates_pictures(server.gates(features), real, sentences)
         return shown
 
 
@@ -875,6 +886,13 @@ def _transition_picture(scores: np.ndarray, tags: Sequence[str]) -> np.ndarray:
     return pictures.to_pixels(pictures.draw_transitions(inner, tags, start, end))[None]
 
 
+def _is_likeliest(tags: tf.Tensor, emissions: tf.Tensor) -> tf.Tensor:
+    """Whether no tag has a larger emission than the right one, bool [batch, time]."""
+    right = tf.range(emissions.shape[-1]) == tags[:, :, None]
+    largest = tf.reduce_max(emissions, axis=2)
+    return tf.reduce_any(right & (emissions >= largest[:, :, None]), axis=2)
+
+
 def _confusion_table(counts: metrics.TagCounts) -> str:
     """Markdown: the commonest confusions."""
     lines = ["| right | given | tokens | of the right ones |", "|---|---|---:|---:|"]
@@ -889,9 +907,10 @@ def _sentence_table(record: Mapping[str, Any], answer: Mapping[str, Any]) -> str
     right = record.get("tags") or [""] * len(answer["tags"])
     rows = zip(answer["tokens"], right, answer["tags"], answer["probabilities"], strict=True)
     for token, wanted, given, probability in rows:
-        word = "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~" else c for c in token)
         given = given if given == wanted else f"**{given}**"
-        lines.append(f"| {word} | {wanted} | {given} | {probability:.3f} |")
+        lines.append(
+            f"| {pictures.markdown_cell(token)} | {wanted} | {given} | {probability:.3f} |"
+        )
     return "\n".join(lines)
 
 

@@ -98,6 +98,9 @@ class Task(abc.ABC):
     # Other scores on dev that each evaluation's line shows beside it.
     beside: Sequence[str] = ()
 
+    # What its input is; a run may begin with the weights of one that reads the same.
+    reads = "texts"
+
     # Whether `forward` does something else for the last scores.
     searches = False
 

@@ -146,13 +146,14 @@ class TokenFeatures(tf.Module):
     @property
     def columns(self) -> dict[str, pipelines.Column]:
         """What `encode` gives for each sentence, for the store."""
-        columns = {"ids": pipelines.Column("int32")}
+        columns = {"ids": pipelines.Column.of_ids(self.words.size)}
         if self.alphabet is not None:
-            columns["characters"] = pipelines.Column("int32", (self.word_length,))
+            columns["characters"] = pipelines.Column.of_ids(self.alphabet.size, (self.word_length,))
         if self.spelling is not None:
-            columns["attributes"] = pipelines.Column("int32", (len(pipelines.ATTRIBUTES),))
+            kinds = len(pipelines.ATTRIBUTES)
+            columns["attributes"] = pipelines.Column.of_ids(self.spelling.size, (kinds,))
         if self.vectors is not None:
-            columns["vector_ids"] = pipelines.Column("int32")
+            columns["vector_ids"] = pipelines.Column.of_ids(self.vectors.size)
         return columns
 
     def encode(self, tokens: tf.RaggedTensor) -> dict[str, tf.RaggedTensor]:

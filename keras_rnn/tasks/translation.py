@@ -126,8 +126,8 @@ class Translation(Task):
     @property
     def columns(self):
         return {
-            "ids": pipelines.Column("int32"),
-            "target": pipelines.Column("int32"),
+            "ids": pipelines.Column.of_ids(self.features.source.size),
+            "target": pipelines.Column.of_ids(self.features.target.size),
             # What dev translations are compared with, in bytes.
             "reference": pipelines.Column("uint8"),
         }
@@ -234,8 +234,14 @@ class Translation(Task):
         smoothing = self.config.label_smoothing if training else 0.0
         if smoothing:
             losses += smoothing * (right - tf.reduce_mean(logits, axis=2))
-        real = (target != pipelines.PADDING) & batch["real"][:, None]
-        return losses, tf.cast(real, tf.float32), ()
+        real = tf.cast((target != pipelines.PADDING) & batch["real"][:, None], tf.float32)
+        return losses, real, (right >= tf.reduce_max(logits, axis=2), real)
+
+    def training_metrics(self):
+        return {"accuracy": keras.metrics.Mean(name="accuracy")}
+
+    def update_metrics(self, metrics, batch, outputs):
+        metrics["accuracy"].update_state(*outputs)
 
     def forward(self, model, batch, last=False):
         losses, weights, _ = self.loss(model, batch, training=False)
@@ -255,10 +261,7 @@ class Translation(Task):
             for number, text in zip(batch["index"].numpy(), texts, strict=True):
                 if number >= 0:
                     answers[number] = text.decode("utf-8")
-        references = [
-            batches.store[number]["reference"].tobytes().decode("utf-8")
-            for number in range(len(answers))
-        ]
+        references = [batches.store.text(number, "reference") for number in range(len(answers))]
         loss /= max(tokens, 1.0)
         return {
             **metrics.translation_scores(answers, references),
@@ -319,11 +322,10 @@ class Translation(Task):
 
     def pictures(self, server, records):
         shown = {}
-        lines = ["| source | right | given |", "|---|---|---|"]
+        rows = []
         answers = server.explain(records)
         for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
-            cells = (record["source"], record["target"], answer["translation"])
-            lines.append(f"| {' | '.join(pictures.markdown_cell(cell) for cell in cells)} |")
+            rows.append((record["source"], record["target"], answer["translation"]))
             if "alignment" in answer and answer["target_tokens"]:
                 figure = pictures.draw_alignment(
                     np.array(answer["alignment"]),
@@ -336,8 +338,12 @@ class Translation(Task):
             texts = [record["source"] for record in records[: len(few)]]
             ids = server.features.read(tf.constant(texts, tf.string))
             sentences = [answer["source_tokens"] for answer in few]
-            shown |= pictures.gates_pictures(server.gates({"ids": ids}), sentences)
-        return {"translations": "\n".join(lines), **shown}
+            gates = server.gates({"ids": ids})
+            shown |= pictures.gates_pictures(gates, ids.numpy() != 0, sentences)
+        return {
+            "translations": pictures.markdown_table(["source", "right", "given"], rows),
+            **shown,
+        }
 
 
 def search(

@@ -24,15 +24,16 @@ class WordAnswers(Reading):
 
     def __init__(self, config, features, vectors_dim: int, words: list[str]):
         super().__init__(config, features, vectors_dim)
-        self.words = words
+        self.labels = words
         self.number_of = {word: number for number, word in enumerate(words)}
 
     def facts(self):
-        return {"words": self.words}
+        return {"words": self.labels}
 
     @property
     def columns(self):
-        return {**self.features.columns, "label": pipelines.Column("int32", scalar=True)}
+        label = pipelines.Column.of_ids(len(self.labels), scalar=True, least=UNSEEN)
+        return {**self.features.columns, "label": label}
 
     def encode(self, record, features, offsets, counts, training):
         numbers = [self.number_of[a] for a in record["answers"] if a in self.number_of]
@@ -47,24 +48,35 @@ class WordAnswers(Reading):
         sentences = [name for name in ("ids", "vector_ids") if name in store.columns]
         return pipelines.DistinctBatches(store, sentences, **options)
 
+    def label_axes(self, model):
+        return [(model.logits.kernel, (1,)), (model.logits.bias, (0,))]
+
     def build_model(self):
         config = self.config
         encoder = {**self.encoder(), "word_dropout": config.word_dropout}
         units = config.units * (2 if config.bidirectional else 1)
-        return models.StoryReader(len(self.words), encoder, units, config.hops, config.dropout)
+        return models.StoryReader(len(self.labels), encoder, units, config.hops, config.dropout)
 
     def loss(self, model, batch, training):
         logits = model(batch, training=training)
-        label = tf.reshape(batch["label"], [-1])
+        label, weight = self._right(batch)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.maximum(label, 0), logits)
-        known = batch["real"] & (label != UNSEEN)
-        return losses, tf.cast(known, tf.float32), logits
+        return losses, weight, logits
+
+    def hits(self, batch, outputs):
+        label, weight = self._right(batch)
+        return self.decode(outputs)[0] == label, weight
+
+    def _right(self, batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """The number of each right answer, and the weight of the example: 0 where there is none."""
+        label = tf.reshape(batch["label"], [-1])
+        return label, tf.cast(batch["real"] & (label != UNSEEN), tf.float32)
 
     def decode(self, outputs):
         return (tf.argmax(outputs, axis=1, output_type=tf.int32),)
 
     def texts(self, found, examples):
-        return [self.words[number] for number in found[0]]
+        return [self.labels[number] for number in found[0]]
 
     def server(self, model):
         return WordServer(self, model)
@@ -80,7 +92,7 @@ class WordServer(QuestionServer):
 
     def __init__(self, reading: WordAnswers, model: keras.Model):
         super().__init__(reading, model)
-        self.words = list(reading.words)
+        self.words = list(reading.labels)
         self.run = lambda features: model.explain(features, training=False)
 
     def _serving_default(self, context, question):
@@ -151,7 +163,8 @@ class WordServer(QuestionServer):
 
     def _explained(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
         sentences = [text.decode("utf-8", "replace") for text in result["sentences"][row] if text]
-        return {"sentences": sentences, "hops": result["hops"][row, :, : len(sentences)].tolist()}
+        hops = result["hops"][row, :, : len(sentences)].tolist()
+        return {**super()._explained(result, row), "sentences": sentences, "hops": hops}
 
     def assets(self):
         return {"answers.txt": "".join(f"{' '.join(word.split())}\n" for word in self.words)}

@@ -105,7 +105,7 @@ def test_the_order_of_sentences_counts_and_every_weight_is_used():
 
 
 def test_padding_changes_nothing_in_a_text():
-    reader = SpanReader(12, 6, {"units": 4, "cell": "gru"})
+    reader = SpanReader(ENCODER)
     features = {"ids": numbers([2, 7]), "question": numbers([2, 3], seed=1)}
     wanted = reader(features)
     given = reader(padded(features, 4))
@@ -115,7 +115,7 @@ def test_padding_changes_nothing_in_a_text():
 
 
 def test_where_all_have_an_answer_nowhere_is_none():
-    reader = SpanReader(12, 6, {"units": 4, "cell": "gru"}, answerable=True)
+    reader = SpanReader(ENCODER, answerable=True)
     start, end = reader({"ids": numbers([2, 7]), "question": numbers([2, 3])})
     assert (start[:, 0].numpy() < -1e29).all() and (end[:, 0].numpy() < -1e29).all()
     assert (best_span(start, end, 4)[0].numpy() >= 0).all()
@@ -146,11 +146,12 @@ def test_best_span_is_the_best_of_all(longest, compiled):
 @pytest.mark.parametrize("kind", ["story", "span"])
 def test_they_survive_keras_saving(kind, tmp_path):
     features = {"ids": numbers([2, 5]), "question": numbers([2, 3])}
-    reader = SpanReader(12, 6, {"units": 4})
+    reader = SpanReader({"vocabulary_size": 12, "embedding_dim": 6, "stack": {"units": 4}})
     if kind == "story":
         reader, features["ids"] = story_reader(dropout=0.1), numbers([2, 4, 3])
     wanted = reader(features)
     reader.save(tmp_path / "reader.keras")
     again = keras.models.load_model(tmp_path / "reader.keras")
     for ours, theirs in zip(tf.nest.flatten(again(features)), tf.nest.flatten(wanted)):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+        # A logit may be near 0.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -122,3 +122,46 @@ def test_damage_is_named(tmp_path):
     (folder / "store.json").write_text("[]")
     with pytest.raises(InputError, match="does not describe a store"):
         ExampleStore(folder)
+
+
+def test_numbers_outside_of_their_bounds_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.store._CHECKED", 2)  # so that there are several parts
+    columns = {
+        "ids": Column.of_ids(5, (2,)),
+        "label": Column.of_ids(3, scalar=True, least=-1),
+        "share": Column("float32", (2,), scalar=True, bounds=(0, 1)),
+    }
+    examples = [
+        {"ids": [[1, 2]] * length, "label": label, "share": [0.0, 1.0]}
+        for length, label in ((1, -1), (2, 2), (3, 0))
+    ]
+    write_store(tmp_path / "s", examples, columns)
+    store = ExampleStore(tmp_path / "s")
+    assert store.columns == columns
+    store.check()
+    for name, place, value, shown in (
+        ("ids", 7, 5, "example 2 holds 5, which is not from 0 to 4"),
+        ("ids", 0, -1, "example 0 holds -1, which is not from 0 to 4"),
+        ("label", 1, 3, "example 1 holds 3, which is not from -1 to 2"),
+        ("label", 2, -2, "example 2 holds -2, which is not from -1 to 2"),
+        ("share", 3, 1.5, "example 1 holds 1.5, which is not from 0 to 1"),
+        ("share", 4, np.nan, "example 2 holds nan, which is not from 0 to 1"),
+    ):
+        file = tmp_path / "s" / f"{name}.values"
+        whole = file.read_bytes()
+        values = np.frombuffer(whole, columns[name].dtype).copy()
+        values[place] = value
+        file.write_bytes(values.tobytes())
+        with pytest.raises(InputError) as error:
+            ExampleStore(tmp_path / "s").check()
+        assert str(error.value) == f"{file}: {shown}: the store is damaged"
+        file.write_bytes(whole)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    texts = [np.frombuffer(text.encode(), np.uint8) for text in ("für", "")]
+    store = write_store(tmp_path / "s", [{"a": text} for text in texts], {"a": Column("uint8")})
+    assert [store.text(number, "a") for number in (0, 1)] == ["für", ""]
+    (tmp_path / "s" / "a.values").write_bytes(b"f\xbc\xc3r")
+    with pytest.raises(InputError, match=r"a\.values: example 0 is no UTF-8: the store is damaged"):
+        ExampleStore(tmp_path / "s").text(0, "a")

@@ -2,8 +2,7 @@
 
 import collections
 import json
-import subprocess
-import sys
+import re
 
 import keras
 import numpy as np
@@ -12,9 +11,11 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import app, configs
+from keras_rnn.examples import open_examples
 from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task
-from tests import small_questions
+from tests import small_data, small_questions
+from tests.saved_models import ask_elsewhere, must_compile
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -126,7 +127,7 @@ def ask(function, contexts, questions):
 
 
 @pytest.mark.parametrize("kind", ["words", "spans"])
-def test_the_export_answers_as_the_model_does(kind, exported, signatures, words, spans, tmp_path):
+def test_the_export_answers_as_the_model_does(kind, exported, signatures, words, spans):
     records = [*getattr(small_questions, kind)(40, seed=3)]
     records += [{"context": "", "question": ""}, {"context": "Ada is sad. " * 60, "question": "?"}]
     run = open_run(str({"words": words, "spans": spans}[kind]))
@@ -144,26 +145,10 @@ def test_the_export_answers_as_the_model_does(kind, exported, signatures, words,
                 assert start == end == -1
     none = ask(signatures[kind]["serving_default"], np.zeros([0], "S1"), np.zeros([0], "S1"))
     assert none["answer"].shape == none["start"].shape == (0,)
-    # What a process without this package gets.
-    code = (
-        "import json, sys, tensorflow as tf\n"
-        "request = json.load(sys.stdin)\n"
-        "answer = tf.saved_model.load(request['path']).signatures['serving_default']\n"
-        "context, question = (tf.constant(text) for text in request['texts'])\n"
-        "given = answer(context=context, question=question)['answer'].numpy()\n"
-        "assert not any(m.split('.')[0] in ('keras_rnn', 'pipelines') for m in sys.modules)\n"
-        "print(json.dumps([text.decode() for text in given]))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps({"path": str(exported[kind]), "texts": texts}),
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONSAFEPATH": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout) == [answer["answer"] for answer in wanted]
+    elsewhere = ask_elsewhere(exported[kind], context=texts[0], question=texts[1])
+    assert elsewhere["answer"] == [answer["answer"] for answer in wanted]
+    counts = must_compile(exported[kind])
+    assert counts["serving_default"] == counts["details"] == 0 < counts["compiled"]
 
 
 def test_details_of_a_story(signatures):
@@ -354,7 +339,104 @@ def test_vectors_stand_beside_the_learnt_ones(tmp_path):
         again.reading.features.encode(tf.constant([["Ada is. Dev never.", "never Ada"]]))
     ).items():
         np.testing.assert_array_equal(value, encoded[name])
-    assert again.reading.words == ["angry", "glad", "tired"]
+    assert again.reading.labels == ["angry", "glad", "tired"]
+
+
+@pytest.mark.parametrize("kind", ["words", "spans"])
+def test_accuracy_in_training_is_that_of_the_likeliest(kind, words, spans):
+    run = open_run(str({"words": words, "spans": spans}[kind]))
+    store = open_examples(f"{run.workdir.examples}/dev", run.task)
+    right, total = 0.0, 0
+    metrics = run.task.training_metrics()
+    for batch in run.task.batches(store, training=False).tensors():
+        *_, outputs = run.task.loss(run.model, batch, training=False)
+        run.task.update_metrics(metrics, batch, outputs)
+        for row in np.flatnonzero(batch["real"]):
+            if kind == "words":
+                right += np.argmax(outputs[row]) == batch["label"][row]
+            else:
+                pairs = zip(outputs, ("first", "last"), strict=True)
+                right += all(np.argmax(part[row]) == batch[name][row] + 1 for part, name in pairs)
+            total += 1
+    assert total == 60 and float(metrics["accuracy"].result()) == pytest.approx(right / total)
+    assert right / total > 0.9
+
+
+def begun_with(parent, folder, name, records, **settings):
+    """A run that begins with the weights of `parent` and learns nothing."""
+    train = small_questions.write(folder / f"{name}.jsonl", records)
+    data = [f"--{part}_data={train}" for part in ("train", "dev")]
+    settings = {"epochs": 0, "init_from": parent, **settings}
+    (folder / name).mkdir()
+    status = small_questions.train(folder / name, *data, **settings)
+    return status, folder / name / "w"
+
+
+@pytest.mark.parametrize("kind", ["words", "spans"])
+def test_it_begins_where_another_run_ended(kind, words, spans, tmp_path, capsys):
+    parent = {"words": words, "spans": spans}[kind]
+    records = small_questions.words(60, seed=1)
+    if kind == "spans":
+        records = small_questions.spans(60, 1, 0.2)
+    limits = {"max_length": 16} if kind == "words" else {}
+    status, workdir = begun_with(parent, tmp_path, "same", records, **limits)
+    out = capsys.readouterr().out
+    assert status == 0 and re.search(rf"from {parent}: all \d+ weights\n", out), out
+    before, now = (json.loads((run / "metrics.json").read_text()) for run in (parent, workdir))
+    assert now["loss"] == pytest.approx(before["loss"], rel=1e-4)
+    assert now["by_kind"] == before["by_kind"]
+
+
+def test_old_answers_keep_their_weights_and_readers_of_spans_what_they_share(
+    words, spans, tmp_path, capsys
+):
+    records = small_questions.words(60)
+    for record in records:
+        record["answer"] = {"angry": "cheerful"}.get(record["answer"], record["answer"])
+    status, workdir = begun_with(words, tmp_path, "new", records)
+    shown = "weights; new rows for labels cheerful; left out: labels angry\n"
+    assert status == 0 and shown in capsys.readouterr().out
+    old, new = (open_run(str(run)) for run in (words, workdir))
+    kernels = [np.array(run.model.logits.kernel) for run in (old, new)]
+    assert (old.task.labels, new.task.labels) == (
+        ["angry", "glad", "tired"],
+        ["cheerful", "glad", "tired"],
+    )
+    np.testing.assert_array_equal(kernels[1][:, 1:], kernels[0][:, 1:])
+    assert not np.isclose(kernels[1][:, 0], kernels[0][:, 0]).any()
+    # Where every question has an answer there are no weights for "nowhere", and later there are some again.
+    status, sure = begun_with(spans, tmp_path, "sure", small_questions.spans(60))
+    said = capsys.readouterr().out
+    sure = open_run(str(sure))
+    assert status == 0 and f"all {len(sure.model.weights)} weights\n" in said
+    assert len(sure.model.weights) == len(open_run(str(spans)).model.weights) - 2
+    status, unsure = begun_with(
+        sure.workdir.path, tmp_path, "unsure", small_questions.spans(60, unanswered=0.5)
+    )
+    said = capsys.readouterr().out
+    count = len(open_run(str(unsure)).model.weights)
+    assert status == 0 and f"{count - 2} of {count} weights\n" in said
+
+
+def test_what_cannot_begin_with_what_is_said(words, spans, tmp_path, capsys):
+    status, _ = begun_with(spans, tmp_path, "kinds", small_questions.words(60))
+    error = capsys.readouterr().err
+    assert status == 1 and error.endswith(f"{spans}: its answers are spans, not words\n")
+    status, _ = begun_with(words, tmp_path, "hops", small_questions.words(60), hops=3)
+    assert status == 1 and "hops=2 (here 3); to begin" in capsys.readouterr().err
+
+
+def test_a_classifier_reads_on_with_the_encoder_of_a_reader(words, spans, tmp_path, capsys):
+    """The reader of stories has its texts read by one, and that of spans its questions."""
+    shared = {"cell": "gru", "units": 12, "embedding_dim": 12, "lower": True}
+    for parent in (words, spans):
+        folder = tmp_path / parent.parent.name
+        folder.mkdir()
+        small_data.train_small(folder, epochs=0, init_from=parent, skip=False, **shared)
+        assert "the encoder of its question_answering, 7 of " in capsys.readouterr().out
+        old, new = (open_run(str(run)).model for run in (parent, folder / "w"))
+        pairs = zip(old.encoder.weights, new.encoder.weights, strict=True)
+        assert all(np.array_equal(*map(np.array, pair)) for pair in pairs)
 
 
 def test_built_in_data_is_trained_on_and_drawn(tmp_path):
@@ -362,9 +444,14 @@ def test_built_in_data_is_trained_on_and_drawn(tmp_path):
     assert small_questions.train(tmp_path, **settings) == 0
     run = open_run(str(tmp_path / "w"))
     record = next(iter(run.task.read(str(tmp_path / "w" / "data" / "dev.jsonl"))))
-    pictures = run.task.pictures(run.task.server(run.model), [record])
-    assert list(pictures) == ["attention/0"]
-    image = pictures["attention/0"]
-    assert image.dtype == np.uint8 and (image != 255).any()
+    server = run.task.server(run.model)
+    pictures = run.task.pictures(server, [record])
+    assert list(pictures) == ["answers", "attention/0", "gates/0"]
+    for name in ("attention/0", "gates/0"):
+        assert pictures[name].dtype == np.uint8 and (pictures[name] != 255).any()
+    (answer,) = server.answer([record])
+    cells = [cell.strip() for cell in pictures["answers"].splitlines()[2].split("|")[1:-1]]
+    question = record["question"].replace(".", "\\.")
+    assert cells[:3] == [question, record["answers"][0], answer["answer"]]
     assert json.loads((tmp_path / "w" / "metrics.json").read_text())["examples"] == 600
     keras.backend.clear_session()

@@ -12,7 +12,11 @@ import tensorflow as tf
 import pipelines
 from keras_rnn import app, configs
 from keras_rnn.metrics import recognition_scores
-from keras_rnn.tasks import make_task
+from keras_rnn.run import open_run
+from keras_rnn.tasks import make_task, speech_recognition
+from keras_rnn.tasks.sounds import read_sound
+from tests import small_data
+from tests.saved_models import ask_elsewhere, must_compile
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -122,8 +126,84 @@ def test_it_learns_judges_answers_and_is_served(workdir, data, tmp_path, capsys)
         seconds = len(pipelines.read_waveform(records[row]["audio"])[0]) / 8000
         if "ctc" in str(workdir):
             assert (np.diff(heard) > 0).all() and 0 < heard[0] and heard[-1] < seconds
+    elsewhere = ask_elsewhere(target, audio=contents)
+    assert elsewhere["transcript"] == [answer["transcript"] for answer in answers[:3]]
+    counts = must_compile(target)
+    assert counts["compiled"] > 0
+    assert not any(counts[name] for name in ("serving_default", "details", "waveform"))
     empty = served["serving_default"](audio=tf.constant([], tf.string))
     assert empty["transcript"].shape == [0]
+
+
+def test_it_goes_on_with_the_words_of_another_run_and_learns_new_ones(
+    workdir, data, tmp_path, capsys
+):
+    head = workdir.parent.name.rstrip("0123456789")
+    records = [{"audio": r["audio"], "text": r["text"]} for r in first_sounds(data, 10)]
+    records[0]["text"] += " hello"
+    manifest = tmp_path / "new.jsonl"
+    manifest.write_text("".join(json.dumps(record) + "\n" for record in records))
+    again = {"train": manifest, "dev": data["dev"]}
+    settings = {**HEADS[head], "epochs": 0, "init_from": workdir}
+    assert train(tmp_path / "w", again, head=head, **settings) == 0
+    out = capsys.readouterr().out
+    assert f"from {workdir}: all " in out and "; new rows for labels hello\n" in out
+    old, new = (open_run(str(run)) for run in (workdir, tmp_path / "w"))
+    assert new.task.labels == [*old.task.labels, "hello"]
+    for one, other in zip(old.model.weights, new.model.weights, strict=True):
+        kept = tuple(slice(size) for size in one.shape)
+        np.testing.assert_array_equal(np.array(other)[kept], np.array(one), err_msg=one.path)
+    before, now = (json.loads((w / "metrics.json").read_text()) for w in (workdir, tmp_path / "w"))
+    # What it has not learnt yet it hardly says.
+    assert now["wer"] == pytest.approx(before["wer"], abs=0.1)
+    # Mels are weights' features; and a listener is no encoder of texts.
+    capsys.readouterr()
+    assert train(tmp_path / "mels", again, head=head, **{**settings, "mels": 20}) == 1
+    assert "mels=24 (here 20); to begin with its weights add --config.mels=24" in (
+        capsys.readouterr().err
+    )
+    text = small_data.write_tsv(tmp_path / "t.tsv", small_data.rows(9))
+    command = ["train", "--task=classification", f"--workdir={tmp_path / 'c'}"]
+    command += [f"--train_data={text}", f"--config.init_from={workdir}"]
+    assert app.main(command) == 1
+    assert (
+        "speech_recognition reads sounds, classification reads texts\n" in capsys.readouterr().err
+    )
+
+
+def test_pictures_show_what_was_heard_and_the_gates_beneath(workdir, data):
+    run = open_run(str(workdir))
+    server = run.task.server(run.model)
+    records = first_sounds(data, 2)
+    shown = run.task.pictures(server, records)
+    assert {"transcripts", "gates/0", "gates/1"} <= set(shown)
+    assert shown["gates/0"].dtype == np.uint8 and (shown["gates/0"] != 255).any()
+    rows = [line.split("|")[1:-1] for line in shown["transcripts"].splitlines()[2:]]
+    for row, record, answer in zip(rows, records, server.answer(records), strict=True):
+        assert [cell.strip() for cell in row[1:]] == [record["text"], answer["transcript"]]
+    # The gates are those of the steps that are read, whatever stands beside them.
+    spectrograms = [run.task.features.spectrogram(*read_sound(record)) for record in records]
+    gates, real = server.gates(spectrograms)
+    assert [int(row.sum()) for row in real] == [-(-len(s) // 4) for s in spectrograms]
+    alone, _ = server.gates(spectrograms[:1])
+    count = int(real[0].sum())
+    for name, values in gates.items():
+        np.testing.assert_allclose(values[0, :count], alone[name][0, :count], atol=1e-4)
+    inputs = {"features": spectrograms[0][None], "frames": np.array([len(spectrograms[0])])}
+    h, _ = run.model.listen(inputs)
+    np.testing.assert_allclose(alone["output"], h[:, :, : run.config.units], atol=1e-4)
+
+
+def test_accuracy_of_a_decoder_is_that_of_its_likeliest_tokens():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=[3, 5, 7]).astype("float32")
+    target = generator.integers(0, 7, [3, 5]).astype("int32")
+    target[0] = logits[0].argmax(axis=1)
+    losses, hits = speech_recognition._cross_entropy(tf.constant(logits), tf.constant(target), 0.0)
+    np.testing.assert_array_equal(hits, logits.argmax(axis=2) == target)
+    log_probabilities = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
+    wanted = -np.take_along_axis(log_probabilities, target[..., None], axis=2)[..., 0]
+    np.testing.assert_allclose(losses, wanted, rtol=1e-4)
 
 
 def test_sounds_of_another_rate_and_width_are_heard_alike(workdir, data, tmp_path, capsys):

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_rnn import app, configs
 from keras_rnn.tasks import make_task
 from tests import small_summaries
+from tests.saved_models import ask_elsewhere, must_compile
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -101,8 +102,23 @@ def test_what_is_served_is_what_is_predicted(workdir, tmp_path, capsys):
         # A name can only be copied, and from where it stands; the end cannot be.
         assert copied[0] == pytest.approx(1) and copied[2] == pytest.approx(0)
         assert answer["source_tokens"][alignment[0].argmax()] == who
+    elsewhere = ask_elsewhere(target, text=texts)
+    assert elsewhere["output"] == [answer["summary"] for answer in answers]
+    counts = must_compile(target)
+    assert counts["serving_default"] == counts["details"] == 0 < counts["compiled"]
     nothing = served["serving_default"](text=tf.constant([], tf.string))
     assert nothing["output"].shape == [0]
+
+
+def test_it_begins_where_another_run_ended(workdir, tmp_path, capsys):
+    train = str(workdir.parent / "dev.jsonl")
+    settings = {"epochs": 0, "init_from": workdir, "max_shapes": 1}
+    assert small_summaries.train(tmp_path, train, train, **settings) == 0
+    out = capsys.readouterr().out
+    assert re.search(rf"from {workdir}: all \d+ weights\n", out), out
+    before, now = (json.loads((w / "metrics.json").read_text()) for w in (workdir, tmp_path / "w"))
+    assert now["loss"] == pytest.approx(before["loss"], rel=1e-4)
+    assert now["exact_match"] == before["exact_match"]
 
 
 def test_a_summary_hangs_on_no_neighbour(workdir, tmp_path, capsys):

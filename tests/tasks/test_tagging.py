@@ -11,11 +11,13 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import app, configs
+from keras_rnn.metrics import TagCounts
 from keras_rnn.run import open_run
-from keras_rnn.tasks import make_task
+from keras_rnn.tasks import make_task, tagging
 from keras_rnn.tasks.tagging import TaggingServer
 from pipelines import schemes
 from tests import small_tags
+from tests.saved_models import must_compile
 
 # Words alone: half the graph, where a test asks about something else.
 BARE = {"characters": "none", "attributes": "false"}
@@ -104,6 +106,24 @@ def test_evaluate_agrees_with_predict(capsys, workdir):
     assert min(probabilities) > 0 and max(probabilities) <= 1 + 1e-6
 
 
+def test_accuracy_in_training_is_that_of_the_likeliest_tag():
+    """Under a softmax; a conditional random field would have to search for the tags that it gives."""
+    generator = np.random.default_rng(0)
+    emissions = generator.normal(size=[4, 6, 5]).astype("float32")
+    tags = generator.integers(0, 5, [4, 6]).astype("int32")
+    tags[0] = emissions[0].argmax(axis=1)
+    hits = tagging._is_likeliest(tf.constant(tags), tf.constant(emissions))
+    np.testing.assert_array_equal(hits, emissions.argmax(axis=2) == tags)
+    config = configs.task_keys("tagging").config()
+    assert not make_task("tagging", config).training_metrics()
+    config.crf = False
+    task = make_task("tagging", config)
+    shown, mask = task.training_metrics(), generator.random([4, 6]) < 0.5
+    task.update_metrics(shown, {}, (hits, mask))
+    wanted = (emissions.argmax(axis=2) == tags)[mask].mean()
+    assert float(shown["accuracy"].result()) == pytest.approx(wanted)
+
+
 def test_the_confusion_table_adds_up(workdir):
     rows = [line.split("\t") for line in (workdir / "confusion.tsv").read_text().splitlines()]
     assert rows[0][1:] == [row[0] for row in rows[1:]]
@@ -168,7 +188,16 @@ def test_transitions_are_an_image_in_tensorboard(workdir, opened):
         for event in tf.compat.v1.train.summary_iterator(str(events))
         for value in event.summary.value
     }
-    assert {"transitions", "tags/0", "tags/1"} <= shown
+    assert {"transitions", "confusion", "tags/0", "tags/1", "gates/0", "gates/1"} <= shown
+
+
+def test_confusions_are_told_in_tensorboard(opened):
+    counts = TagCounts(["O", "B-LOC", "I-LOC"])
+    counts.update_tags(
+        np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 0, 0, 2]), np.zeros(6, bool)
+    )
+    rows = tagging._confusion_table(counts).splitlines()
+    assert rows[2:] == ["| B-LOC | O | 2 | 66.7% |", "| O | B-LOC | 1 | 50.0% |"]
 
 
 @pytest.mark.usefixtures("opened_once")
@@ -533,10 +562,10 @@ def test_no_texts_and_empty_texts(exported, name):
     assert signature(text=tf.constant(["", " "]))["tags"].shape == (2, 0)
 
 
-def test_serving_default_holds_no_function_that_must_be_compiled(exported):
-    graph = exported.signatures["serving_default"].graph.as_graph_def()
-    for function in graph.library.function:
-        assert not function.attr["_XlaMustCompile"].b
+def test_serving_default_holds_no_function_that_must_be_compiled(workdir, exported):
+    counts = must_compile(workdir.parent / "export")
+    assert counts.pop("compiled") > 0
+    assert counts == dict.fromkeys(("serving_default", "details", "tokens"), 0)
 
 
 # Bad input

@@ -9,6 +9,9 @@ import pytest
 import tensorflow as tf
 
 from keras_rnn import app
+from keras_rnn.examples import open_examples
+from keras_rnn.run import open_run
+from tests.saved_models import ask_elsewhere, must_compile
 
 pytestmark = pytest.mark.usefixtures("opened_once")
 
@@ -234,6 +237,25 @@ def test_the_export_answers_as_the_model_does(workdir, tmp_path, capsys):
         assert output == [answer["translation"] for answer in wanted]
         np.testing.assert_allclose(given["score"], [a["score"] for a in wanted], atol=1e-4)
         assert functions[name](text=tf.constant([], tf.string))["output"].shape == (0,)
+    elsewhere = ask_elsewhere(tmp_path / "export", text=texts)
+    assert elsewhere["output"] == [answer["translation"] for answer in wanted]
+    counts = must_compile(tmp_path / "export")
+    assert counts["serving_default"] == counts["details"] == 0 < counts["compiled"]
+
+
+def test_accuracy_in_training_is_that_of_the_likeliest_token(workdir):
+    run = open_run(str(workdir))
+    store = open_examples(f"{run.workdir.examples}/dev", run.task)
+    right, metrics = [], run.task.training_metrics()
+    for batch in run.task.batches(store, training=False).tensors():
+        *_, outputs = run.task.loss(run.model, batch, training=False)
+        run.task.update_metrics(metrics, batch, outputs)
+        target = batch["target"].numpy()
+        logits = run.model({"ids": batch["ids"], "target": batch["target"]}).numpy()
+        real = (target != 0) & batch["real"].numpy()[:, None]
+        right += (logits.argmax(axis=2) == target)[real].tolist()
+    assert len(right) > 100 and np.mean(right) > 0.8
+    assert float(metrics["accuracy"].result()) == pytest.approx(np.mean(right))
 
 
 def test_settings_that_do_not_go_together(tmp_path, capsys):
