@@ -12,7 +12,11 @@ Weights that `step` reads outside of `dot` (peepholes, gains, a plain `ops.matmu
 from the vector-Jacobian product, summed in the loop in float32.
 
 Each loop carries the slices that its step reads, and cuts the next ones out while a step runs. XLA would otherwise
-read them inside of the step's elementwise work, which it then does number by number instead of vector by vector.
+read them inside of the step's elementwise work, which it then does number by number instead of vector by vector. Of a
+single row the slices are so small that carrying them costs more.
+
+`scan_in_halves` runs two halves of the rows side by side in one loop: what one core does for one half need not wait for
+the other's.
 
 Everything here is time-major, [time, batch, ...]; the rest of the house is batch-major.
 """
@@ -28,6 +32,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+
+# Rows, and numbers of a state, from which on two halves are faster than one whole.
+LEAST_ROWS = 8
+LEAST_NUMBERS = 1024
 
 State = list[tf.Tensor]
 Step = Callable[..., tuple[State, dict[str, tf.Tensor]]]
@@ -129,6 +137,91 @@ def scan(
         scanned.outputs = scanned.outputs[:time]
         scanned.extras = {name: stack[:time] for name, stack in scanned.extras.items()}
     return scanned
+
+
+def scan_in_halves(
+    step: Step,
+    projected: Any,
+    states: Sequence[tf.Tensor],
+    weights: Sequence[tuple[keras.Variable | tf.Tensor, tf.Tensor]] = (),
+    *,
+    mask: tf.Tensor | None = None,
+    memory: Any = None,
+    operand_mask: tf.Tensor | None = None,
+    extras: bool = False,
+) -> Scanned:
+    """Runs a scan on two halves of the rows, each step of the loop a step of both.
+
+    The products and the elementwise work of one half hang on nothing of the other, so that XLA gives each to a core of
+    its own; a product of all rows it divides among cores that then wait for each other at every step. The step must
+    treat each row by itself, and the number of rows be known. It is a scan whose step is two steps, so it needs no
+    gradient of its own.
+
+    Arguments: those of `scan`.
+    """
+    rows, count = states[0].shape[0], len(states)
+    sizes = [rows // 2, rows - rows // 2]
+
+    def halves(nest):
+        """The rows of each leaf, in two nests of the same structure."""
+        leaves = tf.nest.flatten(nest)
+        cut = [[None, None] if leaf is None else tf.split(leaf, sizes) for leaf in leaves]
+        return [tf.nest.pack_sequence_as(nest, half) for half in zip(*cut, strict=True)]
+
+    def both(slices, states, dot, memory):
+        stepped = [
+            step_half(*half, own, dot)
+            for *half, own in zip(
+                halves(slices), memory, (states[:count], states[count:]), strict=True
+            )
+        ]
+        (first, extras_of_first), (second, extras_of_second) = stepped
+        return [*first, *second], {
+            name: tf.concat([extra, extras_of_second[name]], 0)
+            for name, extra in extras_of_first.items()
+        }
+
+    def step_half(slices, memory, states, dot):
+        projected, real = slices if mask is not None else (slices, None)
+        memory, operand_mask = memory
+        new, found = step(projected, states, _dropping(dot, operand_mask), memory)
+        found = found if extras else {}
+        if real is not None:
+            new = [_choose(real, one, old) for one, old in zip(new, states, strict=True)]
+            found = {name: _choose(real, extra, None) for name, extra in found.items()}
+        return list(new), {"outputs of both halves": new[0], **found}
+
+    scanned = scan(
+        both,
+        projected if mask is None else (projected, mask),
+        [state for half in halves(list(states)) for state in half],
+        weights,
+        memory=halves((memory, operand_mask)),
+        extras=True,
+    )
+    outputs = scanned.extras.pop("outputs of both halves")
+    last = zip(scanned.states[:count], scanned.states[count:], strict=True)
+    return Scanned(outputs, [tf.concat(halves, 0) for halves in last], scanned.extras)
+
+
+def halving_pays(state: tf.Tensor) -> bool:
+    """Whether `scan_in_halves` is the faster one for a state [rows, units]: on a CPU, where there is enough to do."""
+    rows, *units = state.shape
+    if rows is None or rows < LEAST_ROWS or rows * math.prod(units) < LEAST_NUMBERS:
+        return False
+    return all(device.device_type == "CPU" for device in tf.config.list_logical_devices())
+
+
+def _dropping(dot: Callable[..., tf.Tensor], operand_mask: tf.Tensor | None):
+    """`dot` with a recurrent dropout mask on its operands."""
+    if operand_mask is None:
+        return dot
+
+    def dropped(operand, variable, columns=None, rows=None):
+        # A constant: nobody asks for its gradient.
+        return dot(_dropped(operand, tf.stop_gradient(operand_mask)), variable, columns, rows)
+
+    return dropped
 
 
 def scan_in_chunks(
@@ -343,12 +436,14 @@ class _Loop:
         product_arrays = [_array(entry.result, time) for entry in dot.products]
         extra_arrays = {name: _array(extra, time) for name, extra in extras.items()}
 
+        ahead = _Ahead(given.projected, given.states)
+
         def body(t, current, states, state_arrays, product_arrays, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
-            new_states, extras = self.step_at(given, t, current, states, dot)
+            new_states, extras = self.step_at(given, t, ahead.now(current, t), states, dot)
             return (
                 t + 1,
-                _at(given.projected, tf.minimum(t + 1, time - 1)),
+                ahead.carried(tf.minimum(t + 1, time - 1)),
                 new_states,
                 [array.write(t + 1, new) for array, new in zip(state_arrays, new_states)],
                 [
@@ -363,7 +458,7 @@ class _Loop:
             body,
             (
                 tf.constant(0),
-                _at(given.projected, 0),
+                ahead.carried(0),
                 given.states,
                 state_arrays,
                 product_arrays,
@@ -392,19 +487,21 @@ class _Loop:
             given, _zeros_at(given.projected), given.states, _Dot(blocks, given.operand_mask)
         )
 
+        ahead = _Ahead(given.projected, given.states)
+
         def body(t, current, states, outputs, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
-            new_states, extras = self.step_at(given, t, current, states, dot)
+            new_states, extras = self.step_at(given, t, ahead.now(current, t), states, dot)
             extra_arrays = {name: a.write(t, extras[name]) for name, a in extra_arrays.items()}
-            ahead = _at(given.projected, tf.minimum(t + 1, steps - 1))
-            return t + 1, ahead, new_states, outputs.write(t, new_states[0]), extra_arrays
+            carried = ahead.carried(tf.minimum(t + 1, steps - 1))
+            return t + 1, carried, new_states, outputs.write(t, new_states[0]), extra_arrays
 
         _, _, states, outputs, extra_arrays = tf.while_loop(
             lambda t, *_: t < steps,
             body,
             (
                 tf.constant(0),
-                _at(given.projected, 0),
+                ahead.carried(0),
                 given.states,
                 _array_of(given.states[0], steps),
                 {name: _array_of(extra, steps) for name, extra in extras.items()},
@@ -451,13 +548,13 @@ class _Loop:
         arrays = {slot: _array(probe.stacked[slot], time) for slot in probe.distinct()}
         sums = {slot: tf.zeros_like(leaf) for slot, leaf in probe.summed.items()}
 
-        slices = (given.projected, kept.states, kept.products, d_outputs)
+        slices = (given.projected, kept.states, kept.products, d_outputs, d_extras)
+        ahead = _Ahead(slices, given.states)
 
         def body(i, current, d_states, sums, arrays):
             t = time - 1 - i
-            projected, states, products, d_output = current
+            projected, states, products, d_output, d_extra = ahead.now(current, t)
             d_new = [d_states[0] + d_output, *d_states[1:]]
-            d_extra = _at(d_extras, t)
             if given.mask is not None:
                 real = given.mask[t]
                 d_carried = [_choose(real, None, d) for d in d_new]
@@ -479,7 +576,7 @@ class _Loop:
                 new.set_shape(old.shape)
             return (
                 i + 1,
-                _at(slices, tf.maximum(t - 1, 0)),
+                ahead.carried(tf.maximum(t - 1, 0)),
                 d_previous,
                 {slot: total + back.summed[slot] for slot, total in sums.items()},
                 {slot: array.write(t, back.stacked[slot]) for slot, array in arrays.items()},
@@ -488,7 +585,7 @@ class _Loop:
         _, _, d_initial, sums, arrays = tf.while_loop(
             lambda i, *_: i < time,
             body,
-            (tf.constant(0), _at(slices, time - 1), list(d_states), sums, arrays),
+            (tf.constant(0), ahead.carried(time - 1), list(d_states), sums, arrays),
             maximum_iterations=time,
         )
         stacks = {slot: array.stack() for slot, array in arrays.items()}
@@ -577,6 +674,22 @@ class _Loop:
             None if d is None else tf.cast(d, leaf.dtype) for d, leaf in zip(d_memory, memory)
         ]
         return [*d_projected, *d_initial, *d_weights, *d_memory, None, None, None]
+
+
+class _Ahead:
+    """The slices of stacks that a loop's step reads: carried from the step before, or of a single row read at once."""
+
+    def __init__(self, stacks: Any, states: State):
+        self.stacks = stacks
+        self.carries = states[0].shape[0] != 1
+
+    def carried(self, t: int | tf.Tensor) -> Any:
+        """What the step before, or the start, hands on for step t."""
+        return _at(self.stacks, t) if self.carries else ()
+
+    def now(self, carried: Any, t: tf.Tensor) -> Any:
+        """The slices of step t."""
+        return carried if self.carries else _at(self.stacks, t)
 
 
 @dataclasses.dataclass

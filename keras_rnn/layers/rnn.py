@@ -13,7 +13,7 @@ from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.gru import GRUCell
 from keras_rnn.cells.lstm import LSTMCell
 from keras_rnn.cells.standard import register
-from keras_rnn.scan import product, scan, scan_in_chunks
+from keras_rnn.scan import halving_pays, product, scan, scan_in_chunks, scan_in_halves
 
 
 @register
@@ -195,8 +195,10 @@ class FusedRNN(keras.layers.RNN):
         def project(x):
             return _project(cell, x, training)
 
+        scanning = scan_in_halves if halving_pays(states[0]) else scan
+
         def run(projected, states, mask, memory):
-            return scan(
+            return scanning(
                 cell.step,
                 projected,
                 states,
