@@ -71,8 +71,8 @@ def test_the_bar_in_a_terminal(files, tmp_path, monkeypatch):
         if figures:
             # The best score on dev stands there as soon as there is one.
             best = "" if epoch == "1" else r"best dev accuracy \d\.\d{4}, "
-            shown = rf": loss \d\.\d{{4}}, accuracy \d\.\d{{4}}, {best}[\d,]+ tokens/s"
-            assert re.fullmatch(shown, figures)
+            wanted = rf": loss \d\.\d{{4}}, accuracy \d\.\d{{4}}, {best}[\d,]+ tokens/s"
+            assert re.fullmatch(wanted, figures)
         if int(batch) == 20:
             assert (minutes, seconds) == ("0", "00")
     lines = [line.split("\x1b[K")[-1] for line in shown.splitlines()]
