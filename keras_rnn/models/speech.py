@@ -157,7 +157,9 @@ class Speller(keras.layers.Layer):
         )
         self.input_dropout = SpatialDropout1D(dropout, dtype=dtype, name="dropout")
         attention = LocationAttention(attention_units, dtype=dtype, name="attention")
-        self.cell = AttentionCell(make_cell(cell, units, dtype=dtype), attention)
+        # Named, because Keras would number the cells of a process.
+        cell = make_cell(cell, units, dtype=dtype, name="cell")
+        self.cell = AttentionCell(cell, attention, name="attending")
         self.rnn = FusedRNN(self.cell, return_sequences=True, return_extras=True, name="decoder")
         self.readout = keras.layers.Dense(
             embedding_dim, activation="tanh", dtype=dtype, name="readout"

