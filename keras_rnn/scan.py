@@ -13,7 +13,7 @@ from the vector-Jacobian product, summed in the loop in float32.
 
 Each loop carries the slices that its step reads, and cuts the next ones out while a step runs. XLA would otherwise
 read them inside of the step's elementwise work, which it then does number by number instead of vector by vector. Of a
-single row the slices are so small that carrying them costs more.
+single row the slices are so small that forward is faster without.
 
 `scan_in_halves` runs two halves of the rows side by side in one loop: what one core does for one half need not wait for
 the other's.
@@ -436,7 +436,7 @@ class _Loop:
         product_arrays = [_array(entry.result, time) for entry in dot.products]
         extra_arrays = {name: _array(extra, time) for name, extra in extras.items()}
 
-        ahead = _Ahead(given.projected, given.states)
+        ahead = _Ahead(given.projected, given.states[0].shape[0])
 
         def body(t, current, states, state_arrays, product_arrays, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
@@ -487,7 +487,7 @@ class _Loop:
             given, _zeros_at(given.projected), given.states, _Dot(blocks, given.operand_mask)
         )
 
-        ahead = _Ahead(given.projected, given.states)
+        ahead = _Ahead(given.projected, given.states[0].shape[0])
 
         def body(t, current, states, outputs, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
@@ -549,7 +549,7 @@ class _Loop:
         sums = {slot: tf.zeros_like(leaf) for slot, leaf in probe.summed.items()}
 
         slices = (given.projected, kept.states, kept.products, d_outputs, d_extras)
-        ahead = _Ahead(slices, given.states)
+        ahead = _Ahead(slices)
 
         def body(i, current, d_states, sums, arrays):
             t = time - 1 - i
@@ -679,9 +679,9 @@ class _Loop:
 class _Ahead:
     """The slices of stacks that a loop's step reads: carried from the step before, or of a single row read at once."""
 
-    def __init__(self, stacks: Any, states: State):
+    def __init__(self, stacks: Any, rows: int | None = None):
         self.stacks = stacks
-        self.carries = states[0].shape[0] != 1
+        self.carries = rows != 1
 
     def carried(self, t: int | tf.Tensor) -> Any:
         """What the step before, or the start, hands on for step t."""

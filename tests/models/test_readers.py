@@ -155,3 +155,30 @@ def test_they_survive_keras_saving(kind, tmp_path):
     for ours, theirs in zip(tf.nest.flatten(again(features)), tf.nest.flatten(wanted)):
         # A logit may be near 0.
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_gates_are_those_of_the_states_that_are_read():
+    """Of a story those of each sentence by itself, of a text those of its first layer, read forwards."""
+    reader = story_reader()
+    features = {"ids": numbers([2, 3, 4]), "question": numbers([2, 3])}
+    features["ids"][0, 1, 2:] = 0
+    reader(features)
+    gates = reader.gates(features)
+    assert {"gamma_u", "gamma_r", "output"} <= set(gates)
+    for row, sentence in ((0, 1), (1, 2)):
+        alone = reader.encoder.gates({"ids": features["ids"][row, sentence][None]})
+        for name, values in gates.items():
+            assert values.shape == (2, 3, 4, 4)
+            np.testing.assert_allclose(values[row, sentence], alone[name][0], atol=1e-6)
+
+    reader = SpanReader(ENCODER)
+    features = {"ids": numbers([2, 7]), "question": numbers([2, 3], seed=1)}
+    reader(features)
+    gates = reader.gates(features)
+    p = reader._context_vectors(features, reader._question_vectors(features))
+    h = reader.stack(p, mask=features["ids"] != 0)
+    np.testing.assert_allclose(gates["output"], h[:, :, :4], atol=1e-6)
+    # The state is made of what the gates let through.
+    a_prev = np.pad(gates["output"], [(0, 0), (1, 0), (0, 0)])[:, :-1]
+    u, c = gates["gamma_u"].numpy(), gates["c_tilde"].numpy()
+    np.testing.assert_allclose(gates["output"], u * c + (1 - u) * a_prev, atol=1e-5)
