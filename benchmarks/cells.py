@@ -14,6 +14,7 @@ import ast
 import importlib.util
 import itertools
 import pathlib
+from collections.abc import Mapping
 
 from benchmarks import racing, results
 from benchmarks.racing import Entry
@@ -105,12 +106,21 @@ def report(name: str, title: str, note: str, found) -> None:
         )
         for other, share in shares.items():
             ratios[other][problem.name] = share
-    summary = [
-        f"ours / {other}: geometric mean {results.geometric_mean([*shares.values()]):.2f}, "
-        f"{min(shares.values()):.2f} to {max(shares.values()):.2f}"
-        for other, shares in ratios.items()
-    ]
+    summary = [f"ours / {other}: {summary_of(shares)}" for other, shares in ratios.items()]
     results.write(name, title, note, header, rows, summary, ratios)
+
+
+def summary_of(shares: Mapping[str, float]) -> str:
+    """The geometric mean of ratios by problem, that of training and inference where there are both, and the bounds."""
+    of_kind = {
+        kind: [share for name, share in shares.items() if name.endswith(kind)]
+        for kind in ("training", "inference")
+    }
+    means = [f"{kind} {results.geometric_mean(part):.2f}" for kind, part in of_kind.items()]
+    shown = f"geometric mean {results.geometric_mean([*shares.values()]):.2f}"
+    if all(of_kind.values()):
+        shown += f" ({', '.join(means)})"
+    return f"{shown}, {min(shares.values()):.2f} to {max(shares.values()):.2f}"
 
 
 def module_file(name: str) -> str | None:

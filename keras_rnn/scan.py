@@ -157,15 +157,17 @@ def scan_in_halves(
     treat each row by itself, and the number of rows be known. It is a scan whose step is two steps, so it needs no
     gradient of its own.
 
-    Arguments: those of `scan`.
+    Arguments: those of `scan`. What the memory holds for all rows together goes to both halves.
     """
     rows, count = states[0].shape[0], len(states)
     sizes = [rows // 2, rows - rows // 2]
 
     def halves(nest):
         """The rows of each leaf, in two nests of the same structure."""
-        leaves = tf.nest.flatten(nest)
-        cut = [[None, None] if leaf is None else tf.split(leaf, sizes) for leaf in leaves]
+        cut = [
+            [leaf, leaf] if leaf is None or leaf.shape[:1] != [rows] else tf.split(leaf, sizes)
+            for leaf in tf.nest.flatten(nest)
+        ]
         return [tf.nest.pack_sequence_as(nest, half) for half in zip(*cut, strict=True)]
 
     def both(slices, states, dot, memory):

@@ -98,6 +98,12 @@ def written(folder, name):
     return json.loads((folder / f"{name}.json").read_text())
 
 
+def test_training_and_inference_have_means_of_their_own():
+    shares = {"lstm training": 0.5, "gru training": 2.0, "lstm inference": 4.0}
+    shown = "geometric mean 1.59 (training 1.00, inference 4.00), 0.50 to 4.00"
+    assert cells.summary_of(shares) == shown
+
+
 def test_a_race_is_written_for_people_and_for_programs(folder):
     header, rows = ["what", "ms"], [["small", 1.23456], ["large", 12345.6], ["lost", float("nan")]]
     results.write(

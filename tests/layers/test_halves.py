@@ -156,6 +156,26 @@ def test_gradients_of_the_first_states_and_of_the_memory(halving):
         close(one, other)
 
 
+def test_what_a_memory_holds_for_all_rows_goes_to_both_halves():
+    """A table that all rows share, and its gradient from both halves."""
+    x, table = RNG.normal(size=[TIME, BATCH, UNITS]).astype("float32"), tf.ones([3, UNITS])
+    own = tf.constant(RNG.normal(size=[BATCH, UNITS]).astype("float32"))
+
+    def step(projected, states, dot, memory):
+        table, own = memory
+        return [tf.tanh(projected + states[0] * tf.reduce_sum(table, axis=0) + own)], {}
+
+    found = []
+    for scan in (scanning.scan, scanning.scan_in_halves):
+        with tf.GradientTape() as tape:
+            tape.watch((table, own))
+            scanned = scan(step, tf.constant(x), [tf.zeros([BATCH, UNITS])], memory=(table, own))
+            total = tf.reduce_sum(scanned.outputs**2)
+        found.append([scanned.outputs, *scanned.states, *tape.gradient(total, (table, own))])
+    for one, other in zip(*found, strict=True):
+        close(one.numpy(), other.numpy())
+
+
 def test_halves_are_for_enough_rows_on_a_cpu(monkeypatch):
     def state(*shape):
         return tf.zeros(shape)
