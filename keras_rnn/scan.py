@@ -165,7 +165,9 @@ def scan_in_halves(
     def halves(nest):
         """The rows of each leaf, in two nests of the same structure."""
         cut = [
-            [leaf, leaf] if leaf is None or leaf.shape[:1] != [rows] else tf.split(leaf, sizes)
+            [leaf, leaf]
+            if leaf is None or leaf.shape[0] not in (rows, None)
+            else tf.split(leaf, sizes)
             for leaf in tf.nest.flatten(nest)
         ]
         return [tf.nest.pack_sequence_as(nest, half) for half in zip(*cut, strict=True)]

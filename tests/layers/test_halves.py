@@ -176,6 +176,23 @@ def test_what_a_memory_holds_for_all_rows_goes_to_both_halves():
         close(one.numpy(), other.numpy())
 
 
+def test_rows_that_only_the_states_know(halving):
+    """Inputs of any number of rows, with a first state that has five."""
+    layer = FusedRNN(make_cell("lstm", UNITS), return_sequences=True)
+    layer(X)
+    first = [tf.constant(RNG.normal(size=[BATCH, UNITS]).astype("float32")) for _ in range(2)]
+    found = []
+    for halved in (False, True):
+        calls = halving(halved)
+        specs = [tf.TensorSpec([None, TIME, FEATURES]), tf.TensorSpec([None, TIME], tf.bool)]
+        run = tf.function(
+            lambda x, mask: layer(x, initial_state=first, mask=mask), input_signature=specs
+        )
+        found.append(run(X, MASK).numpy())
+        assert bool(calls) == halved
+    close(*found)
+
+
 def test_halves_are_for_enough_rows_on_a_cpu(monkeypatch):
     def state(*shape):
         return tf.zeros(shape)
