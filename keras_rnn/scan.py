@@ -165,12 +165,13 @@ def scan_in_halves(
     def halves(nest):
         """The rows of each leaf, in two nests of the same structure."""
         cut = [
-            [leaf, leaf]
-            if leaf is None or leaf.shape[0] not in (rows, None)
-            else tf.split(leaf, sizes)
+            tf.split(leaf, sizes) if has_rows(leaf) else [leaf, leaf]
             for leaf in tf.nest.flatten(nest)
         ]
         return [tf.nest.pack_sequence_as(nest, half) for half in zip(*cut, strict=True)]
+
+    def has_rows(leaf):
+        return leaf is not None and leaf.shape.rank != 0 and leaf.shape[0] in (rows, None)
 
     def both(slices, states, dot, memory):
         stepped = [

@@ -164,8 +164,10 @@ class ExampleStore:
 
     def text(self, index: int, column: str) -> str:
         """What a sequence of bytes spells in UTF-8."""
+        # Of this column alone: the others may be large.
+        (start,), (end,) = self._places(column, np.array([index]))
         try:
-            return self[index][column].tobytes().decode("utf-8")
+            return self._values[column][start:end].tobytes().decode("utf-8")
         except UnicodeDecodeError:
             raise self.damaged(column, f"example {index} is no UTF-8") from None
 

@@ -157,21 +157,24 @@ def test_gradients_of_the_first_states_and_of_the_memory(halving):
 
 
 def test_what_a_memory_holds_for_all_rows_goes_to_both_halves():
-    """A table that all rows share, and its gradient from both halves."""
+    """A table and a number that all rows share, and their gradients from both halves."""
     x, table = RNG.normal(size=[TIME, BATCH, UNITS]).astype("float32"), tf.ones([3, UNITS])
     own = tf.constant(RNG.normal(size=[BATCH, UNITS]).astype("float32"))
 
     def step(projected, states, dot, memory):
-        table, own = memory
-        return [tf.tanh(projected + states[0] * tf.reduce_sum(table, axis=0) + own)], {}
+        table, share, own = memory
+        return [tf.tanh(projected + share * states[0] * tf.reduce_sum(table, axis=0) + own)], {}
+
+    share = tf.constant(0.7)
 
     found = []
     for scan in (scanning.scan, scanning.scan_in_halves):
         with tf.GradientTape() as tape:
-            tape.watch((table, own))
-            scanned = scan(step, tf.constant(x), [tf.zeros([BATCH, UNITS])], memory=(table, own))
+            memory = (table, share, own)
+            tape.watch(memory)
+            scanned = scan(step, tf.constant(x), [tf.zeros([BATCH, UNITS])], memory=memory)
             total = tf.reduce_sum(scanned.outputs**2)
-        found.append([scanned.outputs, *scanned.states, *tape.gradient(total, (table, own))])
+        found.append([scanned.outputs, *scanned.states, *tape.gradient(total, memory)])
     for one, other in zip(*found, strict=True):
         close(one.numpy(), other.numpy())
 
