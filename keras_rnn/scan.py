@@ -79,6 +79,7 @@ def scan(
     memory: Any = None,
     operand_mask: tf.Tensor | None = None,
     extras: bool = False,
+    shown: Sequence[int] = (0,),
 ) -> Scanned:
     """Runs `step` over time, with an efficient gradient.
 
@@ -94,6 +95,7 @@ def scan(
         operand_mask: [batch, units], constant over the sequence; multiplies every operand of that width before its
             product with a weight (recurrent dropout after Gal and Ghahramani).
         extras: whether to stack the step's extras.
+        shown: the states that are the outputs, their rows one beneath the other.
 
     Raises:
         NotImplementedError: when a second derivative is taken through the scan.
@@ -108,14 +110,14 @@ def scan(
     arguments = _Arguments(
         projected, list(states), [value for _, value in weights], memory, mask, operand_mask, time
     )
-    loop = _Loop(step, variables, extras, length)
+    loop = _Loop(step, variables, extras, length, shown)
     template = [None if leaf is None else True for leaf in arguments.flatten()]
 
     @tf.custom_gradient
     def run(*tensors):
         given = arguments.replace(template, tensors)
         kept = loop.forward(given)
-        results = (kept.states[0][1:], kept.last_states, kept.extras)
+        results = ([kept.states[k][1:] for k in shown], kept.last_states, kept.extras)
 
         def gradient(*cotangents):
             gradients = loop.backward(given, kept, *tf.nest.pack_sequence_as(results, cotangents))
@@ -130,13 +132,14 @@ def scan(
     if _GRADIENTS.get():
         flat = run(*[leaf for leaf in arguments.flatten() if leaf is not None])
         # The structure of the extras is known only after the step was traced.
-        scanned = Scanned(*tf.nest.pack_sequence_as(loop.structure, flat))
+        outputs, last_states, extras = tf.nest.pack_sequence_as(loop.structure, flat)
     else:
-        scanned = loop.forward_only(arguments)
+        outputs, last_states, extras = loop.forward_only(arguments)
+    outputs = tf.concat(outputs, 1) if len(outputs) > 1 else outputs[0]
     if time is not None:
-        scanned.outputs = scanned.outputs[:time]
-        scanned.extras = {name: stack[:time] for name, stack in scanned.extras.items()}
-    return scanned
+        outputs = outputs[:time]
+        extras = {name: stack[:time] for name, stack in extras.items()}
+    return Scanned(outputs, last_states, extras)
 
 
 def scan_in_halves(
@@ -190,11 +193,10 @@ def scan_in_halves(
         projected, real = slices if mask is not None else (slices, None)
         memory, operand_mask = memory
         new, found = step(projected, states, _dropping(dot, operand_mask), memory)
-        found = found if extras else {}
         if real is not None:
             new = [_choose(real, one, old) for one, old in zip(new, states, strict=True)]
             found = {name: _choose(real, extra, None) for name, extra in found.items()}
-        return list(new), {"outputs of both halves": new[0], **found}
+        return list(new), found
 
     scanned = scan(
         both,
@@ -202,11 +204,11 @@ def scan_in_halves(
         [state for half in halves(list(states)) for state in half],
         weights,
         memory=halves((memory, operand_mask)),
-        extras=True,
+        extras=extras,
+        shown=(0, count),
     )
-    outputs = scanned.extras.pop("outputs of both halves")
     last = zip(scanned.states[:count], scanned.states[count:], strict=True)
-    return Scanned(outputs, [tf.concat(halves, 0) for halves in last], scanned.extras)
+    return Scanned(scanned.outputs, [tf.concat(halves, 0) for halves in last], scanned.extras)
 
 
 def halving_pays(state: tf.Tensor) -> bool:
@@ -410,12 +412,18 @@ class _Loop:
     """The loop over time, forwards and backwards, of one step function."""
 
     def __init__(
-        self, step: Step, variables: Sequence[keras.Variable], extras: bool, length: int | None
+        self,
+        step: Step,
+        variables: Sequence[keras.Variable],
+        extras: bool,
+        length: int | None,
+        shown: Sequence[int],
     ):
         self.step = step
         self.variables = variables
         self.extras = extras
         self.length = length
+        self.shown = shown
         self.structure: Any = None
 
     def run_step(self, given: _Arguments, projected, states, dot) -> tuple[State, dict]:
@@ -477,10 +485,10 @@ class _Loop:
             [array.stack() for array in product_arrays],
             {name: array.stack() for name, array in extra_arrays.items()},
         )
-        self.structure = (kept.states[0], kept.last_states, kept.extras)
+        self.structure = ([kept.states[k] for k in self.shown], kept.last_states, kept.extras)
         return kept
 
-    def forward_only(self, given: _Arguments) -> Scanned:
+    def forward_only(self, given: _Arguments) -> tuple[list[tf.Tensor], State, dict]:
         """Runs the steps and keeps nothing; plain enough a loop for the converters of other runtimes.
 
         They want each array written once a step, from the first element to the last, and not before the loop. So where
@@ -499,7 +507,10 @@ class _Loop:
             new_states, extras = self.step_at(given, t, ahead.now(current, t), states, dot)
             extra_arrays = {name: a.write(t, extras[name]) for name, a in extra_arrays.items()}
             carried = ahead.carried(tf.minimum(t + 1, steps - 1))
-            return t + 1, carried, new_states, outputs.write(t, new_states[0]), extra_arrays
+            outputs = [
+                array.write(t, new_states[k]) for k, array in zip(self.shown, outputs, strict=True)
+            ]
+            return t + 1, carried, new_states, outputs, extra_arrays
 
         _, _, states, outputs, extra_arrays = tf.while_loop(
             lambda t, *_: t < steps,
@@ -508,7 +519,7 @@ class _Loop:
                 tf.constant(0),
                 ahead.carried(0),
                 given.states,
-                _array_of(given.states[0], steps),
+                [_array_of(given.states[k], steps) for k in self.shown],
                 {name: _array_of(extra, steps) for name, extra in extras.items()},
             ),
             maximum_iterations=steps,
@@ -518,7 +529,7 @@ class _Loop:
                 tf.where(given.time > 0, last, first) for last, first in zip(states, given.states)
             ]
         extras = {name: array.stack() for name, array in extra_arrays.items()}
-        return Scanned(outputs.stack(), list(states), extras)
+        return [array.stack() for array in outputs], list(states), extras
 
     def step_at(
         self, given: _Arguments, t: tf.Tensor, projected, states, dot
@@ -534,7 +545,12 @@ class _Loop:
         return new_states, extras
 
     def backward(
-        self, given: _Arguments, kept: _Kept, d_outputs: tf.Tensor, d_states: State, d_extras: dict
+        self,
+        given: _Arguments,
+        kept: _Kept,
+        d_outputs: list[tf.Tensor],
+        d_states: State,
+        d_extras: dict,
     ) -> list[tf.Tensor | None]:
         """The gradients of everything given, flat in the order of `_Arguments`."""
         time = self.length if given.time is None else given.time
@@ -559,7 +575,9 @@ class _Loop:
         def body(i, current, d_states, sums, arrays):
             t = time - 1 - i
             projected, states, products, d_output, d_extra = ahead.now(current, t)
-            d_new = [d_states[0] + d_output, *d_states[1:]]
+            d_new = list(d_states)
+            for k, d in zip(self.shown, d_output, strict=True):
+                d_new[k] = d_new[k] + d
             if given.mask is not None:
                 real = given.mask[t]
                 d_carried = [_choose(real, None, d) for d in d_new]
