@@ -51,6 +51,14 @@ class Classifier(keras.Model):
         self.dropout = Dropout(dropout, dtype=dtype, name="dropout")
         self.logits = keras.layers.Dense(labels, dtype="float32", name="logits")
 
+    def build(self, features_shape):
+        h = (*features_shape["ids"], self.encoder.features)
+        self.encoder.build(features_shape)
+        self.pooling.build(h)
+        pooled = self.pooling.compute_output_shape(h)
+        self.dropout.build(pooled)
+        self.logits.build(pooled)
+
     def call(self, features: dict, training: bool = False) -> Tensor:
         return self.explain(features, training=training)[0]
 
@@ -114,6 +122,20 @@ class HierarchicalClassifier(keras.Model):
         self.sentence_pooling = Pooling(**pooling, dtype=dtype, name="sentence_pooling")
         self.dropout = Dropout(dropout, dtype=dtype, name="document_dropout")
         self.logits = keras.layers.Dense(labels, dtype="float32", name="logits")
+
+    def build(self, features_shape):
+        batch, sentences, words = features_shape["ids"]
+        self.encoder.build({name: (None, words) for name in features_shape})
+        h = (None, words, self.encoder.features)
+        self.word_pooling.build(h)
+        pooled = (batch, sentences, self.word_pooling.compute_output_shape(h)[-1])
+        self.sentence_dropout.build(pooled)
+        self.stack.build(pooled)
+        h = self.stack.compute_output_shape(pooled)
+        self.sentence_pooling.build(h)
+        document = self.sentence_pooling.compute_output_shape(h)
+        self.dropout.build(document)
+        self.logits.build(document)
 
     def call(self, features: dict, training: bool = False) -> Tensor:
         return self.explain(features, training=training)[0]

@@ -86,6 +86,13 @@ class RecurrentStack(keras.layers.Layer):
         ]
         self.features = units * (2 if bidirectional else 1)
 
+    @property
+    def state_sizes(self) -> list[list[int]]:
+        """Of each layer, the sizes of its last states, both directions together."""
+        both = self.config["bidirectional"]
+        cells = [(rnn.forward_layer if both else rnn).cell for rnn in self.rnns]
+        return [[size * (2 if both else 1) for size in cell.state_sizes] for cell in cells]
+
     def build(self, x_shape):
         for number, rnn in enumerate(self.rnns):
             rnn.build(x_shape)

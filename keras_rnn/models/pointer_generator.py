@@ -97,6 +97,14 @@ class PointerGenerator(EncoderDecoder):
     def readout_size(self) -> int:
         return self.encoder.width
 
+    @property
+    def target_width(self) -> int:
+        return self.encoder.width
+
+    def build_outputs(self, read_shape):
+        super().build_outputs(read_shape)
+        self.switch.build(read_shape)
+
     def _output_vectors(self) -> Tensor:
         return self._vectors_of(ops.arange(self.config["vocabulary_size"]), None)
 

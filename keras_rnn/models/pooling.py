@@ -71,6 +71,10 @@ class Pooling(keras.layers.Layer):
         if self.attention is not None:
             self.attention.build(h_shape)
 
+    def compute_output_shape(self, h_shape):
+        vectors = self.rows if self.kind == "self_attention" else 1
+        return (*h_shape[:-2], vectors * h_shape[-1])
+
     def call(self, h: Tensor, mask: Tensor | None = None, return_weights: bool = False):
         if mask is None:
             mask = ops.ones(ops.shape(h)[:-1], "bool")

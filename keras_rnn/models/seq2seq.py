@@ -226,6 +226,35 @@ class EncoderDecoder(keras.Model):
         """Size of r."""
         return self.config["embedding_dim"]
 
+    @property
+    def target_width(self) -> int:
+        """Size of what stands for a target token, E y."""
+        return self.config["embedding_dim"]
+
+    def build(self, features_shape):
+        ids, target = features_shape["ids"], features_shape["target"]
+        self.encoder.build(features_shape)
+        if self.config["tie"] != "all":
+            self.embedding.build(target)
+        self.bridge.build(
+            [[(ids[0], size) for size in sizes] for sizes in self.encoder.stack.state_sizes]
+        )
+        self.input_dropout.build((*target, self.target_width))
+        memory, x = (*ids, self.encoder.features), (*target, self.target_width)
+        for number, rnn in enumerate(self.decoder):
+            rnn.build(x, None, memory if number == 0 and self.attends else None)
+            x = (*target, self.config["units"])
+        seen = self.encoder.features if self.attends else 0
+        self.build_outputs((*target, self.config["units"] + seen + self.target_width))
+
+    def build_outputs(self, read_shape: tuple[int | None, ...]) -> None:
+        """Builds what reads [s_t; context_t; E y_{t-1}]."""
+        r = (*read_shape[:-1], self.readout_size)
+        self.readout.build(read_shape)
+        self.output_dropout.build(r)
+        if self.config["tie"] == "none":
+            self.output_layer.build(r)
+
     def _cell(self, number: int) -> Cell:
         config = self.config
         noise = {}

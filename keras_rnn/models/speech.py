@@ -167,6 +167,17 @@ class Speller(keras.layers.Layer):
         self.output_dropout = Dropout(dropout, dtype=dtype, name="output_dropout")
         self.output_layer = keras.layers.Dense(vocabulary_size, dtype=dtype, name="output")
 
+    def build(self, previous_shape, memory_shape):
+        config = self.config
+        y = (*previous_shape, config["embedding_dim"])
+        self.embedding.build(previous_shape)
+        self.input_dropout.build(y)
+        self.rnn.build(y, None, memory_shape)
+        read = config["units"] + memory_shape[-1] + config["embedding_dim"]
+        self.readout.build((*previous_shape, read))
+        self.output_dropout.build(y)  # r is as wide as y
+        self.output_layer.build(y)
+
     def call(self, previous, memory, memory_mask=None, training=False):
         y = self.input_dropout(self.embedding(previous), training=training)
         x, extras = self.rnn(y, memory=memory, memory_mask=memory_mask, training=training)
@@ -269,6 +280,18 @@ class SpeechRecognizer(keras.Model):
         self.speller = None
         if speller is not None:
             self.speller = Speller(vocabulary_size, **speller, dtype=dtype, name="speller")
+
+    def build(self, inputs_shape):
+        x = inputs_shape["features"]
+        for layer in (*self.perturbations, self.augment):
+            if layer is not None:
+                layer.build(x)
+        self.listener.build(x)
+        h = (x[0], None, self.listener.features)
+        self.dropout.build(h)
+        self.ctc.build(h)
+        if self.speller is not None:
+            self.speller.build((x[0], None), h)
 
     def call(self, inputs: dict, training: bool = False):
         h, mask = self.listen(inputs, training)

@@ -1,5 +1,6 @@
 """Reading a story for a word: facts that lead from one to the next."""
 
+import itertools
 from typing import Any
 
 import keras
@@ -98,6 +99,21 @@ class StoryReader(keras.Model):
         self.backwards = [read(f"backwards_{hop}", go_backwards=True) for hop in range(hops - 1)]
         self.hidden = keras.layers.Dense(units, activation="relu", dtype=dtype, name="hidden")
         self.logits = keras.layers.Dense(answers, dtype="float32", name="logits")
+
+    def build(self, features_shape):
+        batch, sentences, words = features_shape["ids"]
+        units = self.config["units"]
+        self.encoder.build({"ids": (None, words)})
+        read = self.encoder.stack.features + self.encoder.width
+        self.fact.build((batch, sentences, read))
+        self.query.build((batch, read))
+        self.dropout.build((batch, sentences, units))
+        # Hop by hop, which is the order in which their weights are drawn.
+        for pair in itertools.zip_longest(self.forwards, self.backwards):
+            for rnn in filter(None, pair):
+                rnn.build((batch, sentences, 2 * units))
+        self.hidden.build((batch, 2 * units))
+        self.logits.build((batch, units))
 
     def call(self, features: dict, training: bool = False) -> Tensor:
         return self.explain(features, training=training)[0]

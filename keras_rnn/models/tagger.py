@@ -109,6 +109,12 @@ class Tagger(keras.Model):
         else:
             self.output_layer = IndependentTags(tags, dtype="float32", name="tags")
 
+    def build(self, features_shape):
+        h = (*features_shape["ids"], self.encoder.features)
+        self.encoder.build(features_shape)
+        self.dropout.build(h)
+        self.output_layer.build(h)
+
     def mask(self, features: dict) -> Tensor:
         """Which tokens are real, bool [batch, time]; a filler row has none."""
         mask = features["ids"] != 0

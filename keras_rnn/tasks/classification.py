@@ -20,7 +20,15 @@ from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.features import TextFeatures
 from keras_rnn.tasks.inputs import count_cut, format_of
 from keras_rnn.tasks.stack import stack_of
-from keras_rnn.tasks.task import Batch, Portable, Server, Task, known_cell, model_inputs
+from keras_rnn.tasks.task import (
+    Batch,
+    Portable,
+    Server,
+    Task,
+    built,
+    known_cell,
+    model_inputs,
+)
 from keras_rnn.tasks.texts import by_length, row_arrays
 
 LABELS_FILE = "vocabulary.labels.json"
@@ -254,8 +262,7 @@ class Classification(Task):
                 len(self.labels), encoder, pooling=pooling, dropout=config.dropout
             )
         features = self.features.pad(self.features.encode(tf.constant(["a"])))
-        model(features)
-        return model
+        return built(model, features)
 
     def label_axes(self, model):
         return [(model.logits.kernel, (1,)), (model.logits.bias, (0,))]

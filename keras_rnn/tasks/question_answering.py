@@ -19,7 +19,7 @@ from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.passages import PassageFeatures
 from keras_rnn.tasks.reading import EMBEDDING_DIM, Reading, judged_by
 from keras_rnn.tasks.span_answers import SpanAnswers
-from keras_rnn.tasks.task import Task, known_cell
+from keras_rnn.tasks.task import Task, built, known_cell
 from keras_rnn.tasks.word_answers import WordAnswers
 
 ANSWERS_FILE = "vocabulary.answers.json"
@@ -194,10 +194,9 @@ class QuestionAnswering(Task):
         return self.reading.label_axes(model)
 
     def build_model(self):
-        model = self.reading.build_model()
         features = self.reading.features
-        model(features.pad(features.encode(tf.constant([["a", "a"]]))))
-        return model
+        inputs = features.pad(features.encode(tf.constant([["a", "a"]])))
+        return built(self.reading.build_model(), inputs)
 
     def initialize(self, model):
         if not self.config.vectors:

@@ -16,7 +16,7 @@ from keras_rnn import metrics, models, pictures
 from keras_rnn.tasks.blocks import in_blocks, padded
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.sounds import SoundFeatures, read_sound
-from keras_rnn.tasks.task import Server, Task, known_cell
+from keras_rnn.tasks.task import Server, Task, built, known_cell
 
 # Files that `predict` hears instead of reading them as a manifest.
 SOUNDS = (".wav", ".flac", ".ogg")
@@ -235,14 +235,7 @@ class SpeechRecognition(Task):
             deviation=deviation,
             dropout=config.dropout,
         )
-        model(
-            {
-                "features": tf.zeros([1, 8, config.mels]),
-                "frames": tf.constant([8]),
-                "target": tf.constant([[pipelines.END]]),
-            }
-        )
-        return model
+        return built(model, {"features": tf.zeros([1, 8, config.mels])})
 
     def label_axes(self, model):
         axes = [(model.ctc.kernel, (1,)), (model.ctc.bias, (0,))]

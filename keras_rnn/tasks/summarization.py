@@ -20,7 +20,7 @@ from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.features import vector_ids
 from keras_rnn.tasks.inputs import count_cut, format_of
 from keras_rnn.tasks.stack import stack_of
-from keras_rnn.tasks.task import Batch, Server, Task, known_cell
+from keras_rnn.tasks.task import Batch, Server, Task, built, known_cell
 from keras_rnn.tasks.texts import by_length, is_blank, row_arrays
 
 FACTS_FILE = "vocabulary.summaries.json"
@@ -247,8 +247,7 @@ class Summarization(Task):
             token_vectors=token_vectors,
         )
         text = features.pad(features.encode(_strings(["a"])))
-        model({**text, "target": tf.constant([[pipelines.END]])})
-        return model
+        return built(model, {**text, "target": tf.constant([[pipelines.END]])})
 
     def initialize(self, model):
         if not self.config.vectors:

@@ -22,7 +22,7 @@ from keras_rnn.tasks.blocks import in_blocks, lengths_up_to, padded
 from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.inputs import tagged_format_of
 from keras_rnn.tasks.stack import stack_of
-from keras_rnn.tasks.task import Portable, Server, Task, known_cell, model_inputs
+from keras_rnn.tasks.task import Portable, Server, Task, built, known_cell, model_inputs
 from keras_rnn.tasks.tokens import TokenFeatures
 from pipelines import conll, schemes
 
@@ -328,8 +328,7 @@ class Tagging(Task):
             constraints=constraints,
             dropout=config.dropout,
         )
-        model(features.pad(features.encode(tf.ragged.constant([["a"]]))))
-        return model
+        return built(model, features.pad(features.encode(tf.ragged.constant([["a"]]))))
 
     def label_axes(self, model):
         layer = model.output_layer

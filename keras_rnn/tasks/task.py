@@ -294,6 +294,12 @@ class Task(abc.ABC):
         return {}
 
 
+def built(model: keras.Model, inputs: Mapping[str, tf.Tensor]) -> keras.Model:
+    """The model, with weights that go with such inputs. Nothing is computed, as it would be by calling it."""
+    model.build({name: tuple(value.shape) for name, value in inputs.items()})
+    return model
+
+
 def model_inputs(columns: Mapping[str, pipelines.Column]) -> dict[str, tf.TensorSpec]:
     """The columns of encoded examples as inputs of any batch and time: name -> [batch, time, …]."""
     return {

@@ -20,7 +20,7 @@ from keras_rnn.tasks.blocks import in_blocks, lengths_up_to, padded
 from keras_rnn.tasks.inputs import count_cut, format_of, has_two_columns
 from keras_rnn.tasks.pairs import PairFeatures
 from keras_rnn.tasks.stack import stack_of
-from keras_rnn.tasks.task import Server, Task, known_cell
+from keras_rnn.tasks.task import Server, Task, built, known_cell
 from keras_rnn.tasks.texts import by_length, is_blank, row_arrays
 
 # A pair whose sides differ more than that in their number of tokens is hardly a translation.
@@ -220,8 +220,7 @@ class Translation(Task):
             scheduled_sampling=config.scheduled_sampling,
         )
         ids = tf.constant([[pipelines.END]])
-        model({"ids": ids, "target": ids})
-        return model
+        return built(model, {"ids": ids, "target": ids})
 
     def loss(self, model, batch, training):
         target = batch["target"]
