@@ -81,6 +81,7 @@ class Listener(keras.layers.Layer):
 
     def build(self, x_shape):
         batch, _, features = x_shape
+        self.halve.build(x_shape)
         for number, rnn in enumerate(self.rnns):
             rnn.build((batch, None, features * (2 if number < self.config["halvings"] else 1)))
             features = self.features
