@@ -832,8 +832,13 @@ def _shape(stack: tf.Tensor) -> list[int | tf.Tensor]:
     ]
 
 
-def _at(nest: Any, t: tf.Tensor) -> Any:
-    return tf.nest.map_structure(lambda stack: stack[t], nest)
+def _at(nest: Any, t: int | tf.Tensor) -> Any:
+    """`stack[t]` of each stack, with one index for all of them: there are many to trace."""
+    begin = tf.reshape(t, [1])
+    end = begin + 1
+    return tf.nest.map_structure(
+        lambda stack: tf.strided_slice(stack, begin, end, [1], shrink_axis_mask=1), nest
+    )
 
 
 def _at_least_one(stack: tf.Tensor) -> tf.Tensor:
@@ -846,6 +851,8 @@ def _zeros_at(nest: Any) -> Any:
     """What one slice of the stacks would be, of zeros; it works for no time steps as well."""
 
     def zeros(stack):
+        if stack.shape[1:].is_fully_defined():
+            return tf.zeros(stack.shape[1:], stack.dtype)
         slice_of_zeros = tf.zeros(tf.shape(stack)[1:], stack.dtype)
         return tf.ensure_shape(slice_of_zeros, stack.shape[1:])
 

@@ -47,7 +47,9 @@ def test_its_settings_are_settings(task):
     "task, mark, picture, less",
     [
         ("question_answering", "?", "story", "--config.hops=1"),
-        ("summarization", "✗", "copying", "--config.dev_beam=1"),
+        pytest.param(
+            "summarization", "✗", "copying", "--config.dev_beam=1", marks=pytest.mark.full
+        ),
     ],
 )
 def test_it_asks_and_draws_what_was_looked_at(task, mark, picture, less, tmp_path, capsys):

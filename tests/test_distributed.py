@@ -178,7 +178,9 @@ def test_two_devices_end_as_one_does(data, alone, tmp_path):
     near(last(tmp_path), last(alone["classification"]))
 
 
-@pytest.mark.parametrize("task", ["classification", "translation"])
+@pytest.mark.parametrize(
+    "task", ["classification", pytest.param("translation", marks=pytest.mark.full)]
+)
 def test_two_processes_end_as_one_does_and_the_chief_alone_writes(task, data, alone, tmp_path):
     chief, other = two_workers(tmp_path, [*data[task], f"--workdir={tmp_path / 'w'}"])
     out, _ = ended(chief)

@@ -14,6 +14,8 @@ from keras_rnn.workdir import Workdir
 from tests import small_data, small_questions, small_summaries, small_tags
 from tests.tasks import test_speech_recognition, test_translation
 
+FULL = pytest.mark.full
+
 # Noise of every kind, so that its states are part of what must be kept.
 NOISE = {"dropout": 0.2, "recurrent_dropout": 0.2, "average": 0.9, "pictures": 0, "epochs": 3}
 
@@ -97,7 +99,14 @@ def asked_to_end(monkeypatch, step, number=signal.SIGINT):
     monkeypatch.setattr(Trainer, "step", made)
 
 
-@pytest.mark.parametrize("name", TASKS)
+# Each trains three times, half a minute: those that keep most, and the others in `make test-all`.
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("tagging", "words", "attention") else pytest.param(name, marks=FULL)
+        for name in TASKS
+    ],
+)
 def test_in_two_parts_it_is_the_same_training(name, tmp_path, capsys, monkeypatch):
     task, settings, make_files = TASKS[name]
     files = make_files(tmp_path)
