@@ -834,8 +834,7 @@ def _shape(stack: tf.Tensor) -> list[int | tf.Tensor]:
 
 def _at(nest: Any, t: int | tf.Tensor) -> Any:
     """`stack[t]` of each stack, with one index for all of them: there are many to trace."""
-    begin = tf.reshape(t, [1])
-    end = begin + 1
+    begin, end = tf.stack([t]), tf.stack([t + 1])
     return tf.nest.map_structure(
         lambda stack: tf.strided_slice(stack, begin, end, [1], shrink_axis_mask=1), nest
     )

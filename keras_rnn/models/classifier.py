@@ -55,7 +55,7 @@ class Classifier(keras.Model):
         h = (*features_shape["ids"], self.encoder.features)
         self.encoder.build(features_shape)
         self.pooling.build(h)
-        pooled = self.pooling.compute_output_shape(h)
+        pooled = self.pooling.pooled_shape(h)
         self.dropout.build(pooled)
         self.logits.build(pooled)
 
@@ -128,12 +128,12 @@ class HierarchicalClassifier(keras.Model):
         self.encoder.build({name: (None, words) for name in features_shape})
         h = (None, words, self.encoder.features)
         self.word_pooling.build(h)
-        pooled = (batch, sentences, self.word_pooling.compute_output_shape(h)[-1])
+        pooled = (batch, sentences, self.word_pooling.pooled_shape(h)[-1])
         self.sentence_dropout.build(pooled)
         self.stack.build(pooled)
         h = self.stack.compute_output_shape(pooled)
         self.sentence_pooling.build(h)
-        document = self.sentence_pooling.compute_output_shape(h)
+        document = self.sentence_pooling.pooled_shape(h)
         self.dropout.build(document)
         self.logits.build(document)
 

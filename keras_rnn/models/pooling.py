@@ -71,7 +71,8 @@ class Pooling(keras.layers.Layer):
         if self.attention is not None:
             self.attention.build(h_shape)
 
-    def compute_output_shape(self, h_shape):
+    def pooled_shape(self, h_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The shape of the vectors that stand for texts of this shape."""
         vectors = self.rows if self.kind == "self_attention" else 1
         return (*h_shape[:-2], vectors * h_shape[-1])
 
