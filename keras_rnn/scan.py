@@ -193,9 +193,11 @@ def scan_in_halves(
         projected, real = slices if mask is not None else (slices, None)
         memory, operand_mask = memory
         new, found = step(projected, states, _dropping(dot, operand_mask), memory)
+        found = found if extras else {}
         if real is not None:
-            new = [_choose(real, one, old) for one, old in zip(new, states, strict=True)]
-            found = {name: _choose(real, extra, None) for name, extra in found.items()}
+            real = _Real(real)
+            new = [real.choose(one, old) for one, old in zip(new, states, strict=True)]
+            found = {name: real.choose(extra, None) for name, extra in found.items()}
         return list(new), found
 
     scanned = scan(
@@ -496,9 +498,10 @@ class _Loop:
         """
         steps = _length(tf.nest.flatten(given.projected)[0])
         blocks = _Blocks(self.variables, given.weights)
-        _, extras = self.run_step(
-            given, _zeros_at(given.projected), given.states, _Dot(blocks, given.operand_mask)
-        )
+        extras = {}
+        if self.extras:
+            dot = _Dot(blocks, given.operand_mask)
+            _, extras = self.run_step(given, _zeros_at(given.projected), given.states, dot)
 
         ahead = _Ahead(given.projected, given.states[0].shape[0])
 
@@ -522,7 +525,6 @@ class _Loop:
                 [_array_of(given.states[k], steps) for k in self.shown],
                 {name: _array_of(extra, steps) for name, extra in extras.items()},
             ),
-            maximum_iterations=steps,
         )
         if given.time is not None:
             states = [
@@ -537,9 +539,9 @@ class _Loop:
         """One step of the loop: where the mask says so, the states are carried and the extras are zero."""
         new_states, extras = self.run_step(given, projected, states, dot)
         if given.mask is not None:
-            real = given.mask[t]
-            new_states = [_choose(real, new, old) for new, old in zip(new_states, states)]
-            extras = {name: _choose(real, extra, None) for name, extra in extras.items()}
+            real = _Real(_at(given.mask, t))
+            new_states = [real.choose(new, old) for new, old in zip(new_states, states)]
+            extras = {name: real.choose(extra, None) for name, extra in extras.items()}
         for new, old in zip(new_states, states):
             new.set_shape(old.shape)
         return new_states, extras
@@ -561,7 +563,7 @@ class _Loop:
             given,
             blocks,
             _zeros_at(given.projected),
-            [tf.zeros_like(stack[0]) for stack in kept.states],
+            _zeros_at(kept.states),
             _zeros_at(kept.products),
             [tf.zeros_like(d) for d in d_states],
             _zeros_at(d_extras),
@@ -579,10 +581,10 @@ class _Loop:
             for k, d in zip(self.shown, d_output, strict=True):
                 d_new[k] = d_new[k] + d
             if given.mask is not None:
-                real = given.mask[t]
-                d_carried = [_choose(real, None, d) for d in d_new]
-                d_new = [_choose(real, d, None) for d in d_new]
-                d_extra = {name: _choose(real, d, None) for name, d in d_extra.items()}
+                real = _Real(_at(given.mask, t))
+                d_carried = [real.choose(None, d) for d in d_new]
+                d_new = [real.choose(d, None) for d in d_new]
+                d_extra = {name: real.choose(d, None) for name, d in d_extra.items()}
             back = self.step_back(
                 given,
                 blocks,
@@ -608,7 +610,7 @@ class _Loop:
         _, _, d_initial, sums, arrays = tf.while_loop(
             lambda i, *_: i < time,
             body,
-            (tf.constant(0), ahead.carried(time - 1), list(d_states), sums, arrays),
+            (tf.constant(0), ahead.carried(tf.maximum(time - 1, 0)), list(d_states), sums, arrays),
             maximum_iterations=time,
         )
         stacks = {slot: array.stack() for slot, array in arrays.items()}
@@ -833,11 +835,9 @@ def _shape(stack: tf.Tensor) -> list[int | tf.Tensor]:
 
 
 def _at(nest: Any, t: int | tf.Tensor) -> Any:
-    """`stack[t]` of each stack, with one index for all of them: there are many to trace."""
-    begin, end = tf.stack([t]), tf.stack([t + 1])
-    return tf.nest.map_structure(
-        lambda stack: tf.strided_slice(stack, begin, end, [1], shrink_axis_mask=1), nest
-    )
+    """`stack[t]` of each stack, by one operation: there are many to trace, and to run where nothing is compiled."""
+    axis = tf.constant(0)
+    return tf.nest.map_structure(lambda stack: tf.gather(stack, t, axis=axis), nest)
 
 
 def _at_least_one(stack: tf.Tensor) -> tf.Tensor:
@@ -858,12 +858,22 @@ def _zeros_at(nest: Any) -> Any:
     return tf.nest.map_structure(zeros, nest)
 
 
-def _choose(real: tf.Tensor, new: tf.Tensor | None, old: tf.Tensor | None) -> tf.Tensor:
-    """`new` in rows that are real, `old` in the others; None is zero."""
-    shape_of = new if old is None else old
-    real = tf.reshape(real, [-1] + [1] * (shape_of.shape.rank - 1))
-    zero = tf.zeros([], shape_of.dtype)
-    return tf.where(real, zero if new is None else new, zero if old is None else old)
+class _Real:
+    """The rows of a step that are real, bool[batch]."""
+
+    def __init__(self, rows: tf.Tensor):
+        self._by_rank = {1: rows}
+
+    def choose(self, new: tf.Tensor | None, old: tf.Tensor | None) -> tf.Tensor:
+        """`new` in rows that are real, `old` in the others; None is zero."""
+        either = new if old is None else old
+        rank = either.shape.rank
+        if rank not in self._by_rank:
+            self._by_rank[rank] = tf.reshape(self._by_rank[1], [-1] + [1] * (rank - 1))
+        zero = tf.zeros([], either.dtype) if new is None or old is None else None
+        return tf.where(
+            self._by_rank[rank], zero if new is None else new, zero if old is None else old
+        )
 
 
 def _array(element: tf.Tensor, time: int | tf.Tensor, extra: int = 0) -> tf.TensorArray:

@@ -38,6 +38,7 @@ _HOMES = {
         "tokenizer_of_counts",
         "train_tokenizer",
     ],
+    "ragged": ["first_of_rows"],
     "portable": ["word_rules"],
     "conll": [
         "column_count",

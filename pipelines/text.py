@@ -20,6 +20,7 @@ import tensorflow as tf
 from pipelines.ahead import map_ahead
 from pipelines.errors import InputError
 from pipelines.files import atomic_write, numbered_lines
+from pipelines.ragged import framed, kept
 
 PADDING, UNKNOWN, START, END = 0, 1, 2, 3
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
@@ -95,12 +96,10 @@ def split_words(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.
     lengths = tf.strings.length(pieces.values)
     row_begins = tf.cumsum(tf.strings.length(texts), exclusive=True)
     starts = tf.cumsum(lengths, exclusive=True) - tf.gather(row_begins, pieces.value_rowids())
-    kept = tf.logical_not(tf.strings.regex_full_match(pieces.values, BLANK_ONLY))
-    kept = pieces.with_values(kept)
-    ends = starts + lengths
+    words = tf.logical_not(tf.strings.regex_full_match(pieces.values, BLANK_ONLY))
     return tuple(
-        tf.ragged.boolean_mask(ragged, kept)
-        for ragged in (pieces, pieces.with_values(starts), pieces.with_values(ends))
+        kept(pieces.with_values(values), words)
+        for values in (pieces.values, starts, starts + lengths)
     )
 
 
@@ -188,14 +187,7 @@ class Tokenizer(tf.Module):
                 yield values[begin:stop]
 
     def _finish(self, ids: tf.RaggedTensor, start: bool, end: bool) -> tf.RaggedTensor:
-        empty = tf.cast(tf.equal(ids.row_lengths(), 0), tf.int64)
-        unknown = tf.fill([tf.reduce_sum(empty)], tf.constant(UNKNOWN, tf.int32))
-        parts = [ids, tf.RaggedTensor.from_row_lengths(unknown, empty, validate=False)]
-        if start:
-            parts.insert(0, tf.fill([ids.nrows(), 1], tf.constant(START, tf.int32)))
-        if end:
-            parts.append(tf.fill([ids.nrows(), 1], tf.constant(END, tf.int32)))
-        return tf.concat(parts, axis=1)
+        return framed(ids, UNKNOWN, START if start else None, END if end else None)
 
     # Joining
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-# Rows that are computed at a time, for one text and for more; and the shortest length.
-ONE, MANY = 1, 16
-SHORTEST = 16
+# Rows that are computed at a time, unless there is one text alone; and the shortest length.
+ROWS, SHORTEST = 16, 16
 
 
 def lengths_up_to(longest: int) -> list[int]:
@@ -28,9 +27,11 @@ def in_blocks(
 ) -> list[tf.Tensor]:
     """Computes something of each text: the shortest first, a block of texts at a time, at one of a few lengths.
 
+    One text alone is a block by itself.
+
     Arguments:
         features: of the texts, each ragged [batch, (time), ...]; the first says how long they are.
-        compute: `compute(features, length)` of a block: tensors [rows, ...]. It is traced once, with rows and length
+        compute: `compute(features, length)` of a block: tensors [rows, ...]. It is traced with rows and length
             unknown; what XLA compiles in it is compiled for each of their values when it comes.
         lengths: growing; the last one holds every text.
         specs: of these tensors, the same for all lengths, without the first axis.
@@ -40,28 +41,39 @@ def in_blocks(
     """
     length_of = next(iter(features.values())).row_lengths()
     number = tf.size(length_of)
-    rows = tf.where(number > ONE, MANY, ONE)
     known = tf.cast(tf.stack(lengths), tf.int64)
-    count = -(-number // rows)
-    order = tf.argsort(length_of, stable=True)
-    # The last block is filled up with the shortest text.
-    filled = tf.concat([order, tf.repeat(order[:1], count * rows - number)], 0)
 
-    def block(place, arrays):
-        chosen = filled[place * rows : (place + 1) * rows]
-        part = {name: tf.gather(ragged, chosen) for name, ragged in features.items()}
-        longest = tf.reduce_max(tf.gather(length_of, chosen))
-        shorter = tf.math.count_nonzero(known[:-1] < longest)
-        parts = compute(part, known[shorter])
-        return place + 1, [array.write(place, p) for array, p in zip(arrays, parts, strict=True)]
+    def length(longest):
+        return known[tf.math.count_nonzero(known[:-1] < longest)]
 
-    arrays = [
-        tf.TensorArray(spec.dtype, count, element_shape=[None, *spec.shape]) for spec in specs
-    ]
-    _, arrays = tf.while_loop(lambda place, _: place < count, block, [0, arrays])
-    places = tf.argsort(order)
+    def blocks():
+        count = -(-number // ROWS)
+        order = tf.argsort(length_of, stable=True)
+        # The last block is filled up with the shortest text.
+        filled = tf.concat([order, tf.repeat(order[:1], count * ROWS - number)], 0)
+
+        def block(place, arrays):
+            chosen = filled[place * ROWS : (place + 1) * ROWS]
+            part = {name: tf.gather(ragged, chosen) for name, ragged in features.items()}
+            parts = compute(part, length(tf.reduce_max(tf.gather(length_of, chosen))))
+            return place + 1, [
+                array.write(place, part) for array, part in zip(arrays, parts, strict=True)
+            ]
+
+        arrays = [
+            tf.TensorArray(spec.dtype, count, element_shape=[None, *spec.shape]) for spec in specs
+        ]
+        _, arrays = tf.while_loop(lambda place, _: place < count, block, [0, arrays])
+        places = tf.argsort(order)
+        return [
+            tf.gather(_joined(array, spec), places)
+            for array, spec in zip(arrays, specs, strict=True)
+        ]
+
+    # Of one text all that would take as long as the model.
+    parts = tf.cond(number == 1, lambda: list(compute(features, length(length_of[0]))), blocks)
     return [
-        tf.gather(_joined(array, spec), places) for array, spec in zip(arrays, specs, strict=True)
+        tf.ensure_shape(part, [None, *spec.shape]) for part, spec in zip(parts, specs, strict=True)
     ]
 
 

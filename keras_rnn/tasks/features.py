@@ -128,7 +128,7 @@ class TextFeatures(tf.Module):
 
     def tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The tokens that are read of each text: string [batch, (time)], at least one, if an empty one."""
-        return self._whole_tokens(texts)[:, : self.max_length]
+        return pipelines.first_of_rows(self._whole_tokens(texts), self.max_length)
 
     def _whole_tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
         tokens = self.tokenizer.tokenize(self._read(texts))
@@ -144,9 +144,9 @@ class TextFeatures(tf.Module):
         """The features, and how many texts were longer than `max_length` tokens."""
         if not self.sentence_length and self.alphabet is None and self.vectors is None:
             ids = self.tokenizer.encode(self._read(texts))
-            return {"ids": ids[:, : self.max_length]}, self._too_long(ids)
+            return {"ids": pipelines.first_of_rows(ids, self.max_length)}, self._too_long(ids)
         whole = self._whole_tokens(texts)
-        tokens = whole[:, : self.max_length]
+        tokens = pipelines.first_of_rows(whole, self.max_length)
         features = {"ids": self.tokenizer.encode_tokens(tokens)}
         if self.vectors is not None:
             features["vector_ids"] = vector_ids(self.vectors, tokens)
@@ -158,7 +158,8 @@ class TextFeatures(tf.Module):
             }
         if self.alphabet is not None:
             characters = tf.strings.unicode_split(tokens.flat_values, "UTF-8")
-            characters = self.alphabet.encode_tokens(characters[:, : self.word_length])
+            characters = pipelines.first_of_rows(characters, self.word_length)
+            characters = self.alphabet.encode_tokens(characters)
             dense = characters.to_tensor(shape=[None, self.word_length])
             features["characters"] = tokens.with_flat_values(dense)
         return features, self._too_long(whole)

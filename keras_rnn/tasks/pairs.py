@@ -89,8 +89,10 @@ class PairFeatures(tf.Module):
 
     def cut(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
         """The first `max_length` ids of each row, the last of them its end."""
-        end = tf.fill([ids.nrows(), 1], tf.constant(pipelines.END, ids.dtype))
-        return tf.concat([ids[:, :-1][:, : self.max_length - 1], end], axis=1)
+        cut = pipelines.first_of_rows(ids, self.max_length)
+        ends = cut.row_splits[1:, None] - 1
+        end = tf.fill(tf.shape(ends)[:1], tf.constant(pipelines.END, ids.dtype))
+        return cut.with_values(tf.tensor_scatter_nd_update(cut.values, ends, end))
 
     def too_long(self, texts: tf.Tensor) -> tf.Tensor:
         """How many sources [batch] are cut."""
