@@ -79,7 +79,7 @@ def scan(
     memory: Any = None,
     operand_mask: tf.Tensor | None = None,
     extras: bool = False,
-    shown: Sequence[int] = (0,),
+    parts: Sequence[int] = (),
 ) -> Scanned:
     """Runs `step` over time, with an efficient gradient.
 
@@ -95,7 +95,9 @@ def scan(
         operand_mask: [batch, units], constant over the sequence; multiplies every operand of that width before its
             product with a weight (recurrent dropout after Gal and Ghahramani).
         extras: whether to stack the step's extras.
-        shown: the states that are the outputs, their rows one beneath the other.
+        parts: the rows of each part of the batch, where the step takes them part by part: the slices of `projected`
+            are then a list, one nest a part, and the states those of the first part, then those of the next. The
+            outputs are the first states of all parts, one beneath the other.
 
     Raises:
         NotImplementedError: when a second derivative is taken through the scan.
@@ -110,7 +112,8 @@ def scan(
     arguments = _Arguments(
         projected, list(states), [value for _, value in weights], memory, mask, operand_mask, time
     )
-    loop = _Loop(step, variables, extras, length, shown)
+    shown = range(0, len(states), len(states) // max(len(parts), 1))
+    loop = _Loop(step, variables, extras, length, shown, parts)
     template = [None if leaf is None else True for leaf in arguments.flatten()]
 
     @tf.custom_gradient
@@ -165,23 +168,10 @@ def scan_in_halves(
     rows, count = states[0].shape[0], len(states)
     sizes = [rows // 2, rows - rows // 2]
 
-    def halves(nest):
-        """The rows of each leaf, in two nests of the same structure."""
-        cut = [
-            tf.split(leaf, sizes) if has_rows(leaf) else [leaf, leaf]
-            for leaf in tf.nest.flatten(nest)
-        ]
-        return [tf.nest.pack_sequence_as(nest, half) for half in zip(*cut, strict=True)]
-
-    def has_rows(leaf):
-        return leaf is not None and leaf.shape.rank != 0 and leaf.shape[0] in (rows, None)
-
     def both(slices, states, dot, memory):
         stepped = [
             step_half(*half, own, dot)
-            for *half, own in zip(
-                halves(slices), memory, (states[:count], states[count:]), strict=True
-            )
+            for *half, own in zip(slices, memory, (states[:count], states[count:]), strict=True)
         ]
         (first, extras_of_first), (second, extras_of_second) = stepped
         return [*first, *second], {
@@ -203,14 +193,14 @@ def scan_in_halves(
     scanned = scan(
         both,
         projected if mask is None else (projected, mask),
-        [state for half in halves(list(states)) for state in half],
+        [state for half in _in_parts(list(states), sizes) for state in half],
         weights,
-        memory=halves((memory, operand_mask)),
+        memory=_in_parts((memory, operand_mask), sizes),
         extras=extras,
-        shown=(0, count),
+        parts=sizes,
     )
     last = zip(scanned.states[:count], scanned.states[count:], strict=True)
-    return Scanned(scanned.outputs, [tf.concat(halves, 0) for halves in last], scanned.extras)
+    return Scanned(scanned.outputs, [tf.concat(pair, 0) for pair in last], scanned.extras)
 
 
 def halving_pays(state: tf.Tensor) -> bool:
@@ -420,12 +410,14 @@ class _Loop:
         extras: bool,
         length: int | None,
         shown: Sequence[int],
+        parts: Sequence[int],
     ):
         self.step = step
         self.variables = variables
         self.extras = extras
         self.length = length
         self.shown = shown
+        self.parts = parts
         self.structure: Any = None
 
     def run_step(self, given: _Arguments, projected, states, dot) -> tuple[State, dict]:
@@ -438,6 +430,10 @@ class _Loop:
         new_states = [tf.cast(new, old.dtype) for new, old in zip(new_states, states, strict=True)]
         return new_states, dict(extras) if self.extras else {}
 
+    def cut(self, slices: Any) -> Any:
+        """The slices of `projected` as the step takes them: whole, or a list of those of each part."""
+        return _in_parts(slices, self.parts) if self.parts else slices
+
     def forward(self, given: _Arguments) -> _Kept:
         """Runs the steps and keeps what backward needs."""
         time = self.length if given.time is None else given.time
@@ -445,13 +441,14 @@ class _Loop:
 
         # A step on zeros before the loop tells which products and extras there are. Graphs prune it.
         dot = _Dot(blocks, given.operand_mask)
-        _, extras = self.run_step(given, _zeros_at(given.projected), given.states, dot)
+        zeros = self.cut(_zeros_at(given.projected))
+        _, extras = self.run_step(given, zeros, given.states, dot)
         state_arrays = [_array(state, time, extra=1) for state in given.states]
         state_arrays = [array.write(0, s) for array, s in zip(state_arrays, given.states)]
         product_arrays = [_array(entry.result, time) for entry in dot.products]
         extra_arrays = {name: _array(extra, time) for name, extra in extras.items()}
 
-        ahead = _Ahead(given.projected, given.states[0].shape[0])
+        ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0])
 
         def body(t, current, states, state_arrays, product_arrays, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
@@ -501,9 +498,10 @@ class _Loop:
         extras = {}
         if self.extras:
             dot = _Dot(blocks, given.operand_mask)
-            _, extras = self.run_step(given, _zeros_at(given.projected), given.states, dot)
+            zeros = self.cut(_zeros_at(given.projected))
+            _, extras = self.run_step(given, zeros, given.states, dot)
 
-        ahead = _Ahead(given.projected, given.states[0].shape[0])
+        ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0])
 
         def body(t, current, states, outputs, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
@@ -640,7 +638,7 @@ class _Loop:
             sources[kind] = {k: leaf for k, leaf in sources[kind].items() if _is_float(leaf)}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
-            new_states, extras = self.run_step(given, projected, states, dot)
+            new_states, extras = self.run_step(given, self.cut(projected), states, dot)
         targets = new_states + [extras[name] for name in sorted(d_extras)]
         seeds = list(d_states) + [d_extras[name] for name in sorted(d_extras)]
         gradients = tape.gradient(targets, sources, output_gradients=seeds)
@@ -702,19 +700,34 @@ class _Loop:
 
 
 class _Ahead:
-    """The slices of stacks that a loop's step reads: carried from the step before, or of a single row read at once."""
+    """The slices of stacks that a loop's step reads: carried from the step before, or of a single row read at once.
 
-    def __init__(self, stacks: Any, rows: int | None = None):
+    Arguments:
+        stacks: a nest of them, each [time, ...].
+        cut: what is made of a step's slices when they are read, so that it is what is carried.
+        rows: of a step, if they are known.
+    """
+
+    def __init__(
+        self,
+        stacks: Any,
+        cut: Callable[[Any], Any] = lambda slices: slices,
+        rows: int | None = None,
+    ):
         self.stacks = stacks
+        self.cut = cut
         self.carries = rows != 1
 
     def carried(self, t: int | tf.Tensor) -> Any:
         """What the step before, or the start, hands on for step t."""
-        return _at(self.stacks, t) if self.carries else ()
+        return self._read(t) if self.carries else ()
 
     def now(self, carried: Any, t: tf.Tensor) -> Any:
         """The slices of step t."""
-        return carried if self.carries else _at(self.stacks, t)
+        return carried if self.carries else self._read(t)
+
+    def _read(self, t: int | tf.Tensor) -> Any:
+        return self.cut(_at(self.stacks, t))
 
 
 @dataclasses.dataclass
@@ -832,6 +845,20 @@ def _shape(stack: tf.Tensor) -> list[int | tf.Tensor]:
         dynamic if static is None else static
         for dynamic, static in zip(tf.unstack(tf.shape(stack)), stack.shape)
     ]
+
+
+def _in_parts(nest: Any, sizes: Sequence[int]) -> list[Any]:
+    """The rows of each leaf, in nests of the same structure; a leaf that has no rows stands in all of them."""
+    rows = sum(sizes)
+
+    def has_rows(leaf):
+        return leaf is not None and leaf.shape.rank != 0 and leaf.shape[0] in (rows, None)
+
+    cut = [
+        tf.split(leaf, sizes) if has_rows(leaf) else [leaf] * len(sizes)
+        for leaf in tf.nest.flatten(nest)
+    ]
+    return [tf.nest.pack_sequence_as(nest, part) for part in zip(*cut, strict=True)]
 
 
 def _at(nest: Any, t: int | tf.Tensor) -> Any:

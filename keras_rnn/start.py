@@ -1,4 +1,4 @@
-"""The first import of TensorFlow and Keras: without their notices, with the right backend, in memory that is kept."""
+"""The first import of TensorFlow and Keras: without their notices, with the right backend, and set up for loops."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ import os
 import sys
 from collections.abc import Iterator
 
+# Compiled for a CPU, a loop otherwise copies whatever it carries twice a step, unless the new plainly comes after the
+# last use of the old. With this analysis XLA puts the one after the other where it can, and copies nothing.
+LIVE_RANGES = "xla_cpu_copy_insertion_use_region_analysis"
+
 
 def import_quietly():
-    """Imports TensorFlow and Keras, unless they are there already, and lets the process keep its memory.
+    """Imports TensorFlow and Keras, unless they are there already; sets up memory and compiler for loops over time.
 
     Raises:
         ImportError: when Keras is set to another backend than TensorFlow.
@@ -27,6 +31,20 @@ def import_quietly():
 
     _refuse_other_backend(keras.backend.backend())
     keep_memory()
+    copy_less()
+
+
+def copy_less():
+    """Sets XLA's analysis of what a loop carries, unless the environment says something of it already.
+
+    XLA reads its flags when it first compiles something. A flag that it does not know would end the process; this
+    one is known to the versions of TensorFlow that this package goes with.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if flags and not flags.lstrip().startswith("-"):
+        return  # the name of a file of flags
+    if LIVE_RANGES not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --{LIVE_RANGES}=true".strip()
 
 
 @functools.cache

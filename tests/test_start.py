@@ -34,3 +34,38 @@ def test_memory_is_kept_unless_the_environment_says_otherwise(variables, kept):
     )
     pages = 64_000_000 // os.sysconf("SC_PAGE_SIZE")
     assert (int(ran.stdout) < pages / 10) == kept
+
+
+LOOP = """
+import re
+import keras_rnn
+import tensorflow as tf
+
+layer = keras_rnn.FusedRNN(keras_rnn.LSTMCell(64), return_sequences=True)
+x = tf.ones([16, 10, 8])
+layer(x)
+compiled = tf.function(lambda x: layer(x), jit_compile=True, autograph=False)
+program = compiled.experimental_get_compiler_ir(x)(stage="optimized_hlo")
+[body] = re.findall(r"body=%([\\w.]+)", program)
+[steps] = re.findall(rf"^%{re.escape(body)} .*?^}}", program, re.DOTALL | re.MULTILINE)
+print(len(re.findall(r"f32\\S* copy\\(", steps)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "copies"),
+    [
+        ("", False),
+        ("--xla_cpu_multi_thread_eigen=true", False),
+        ("--xla_cpu_copy_insertion_use_region_analysis=false", True),
+    ],
+)
+def test_a_loop_copies_nothing_that_it_carries_unless_the_environment_says_otherwise(flags, copies):
+    ran = subprocess.run(
+        [sys.executable, "-c", LOOP],
+        env={**os.environ, "XLA_FLAGS": flags},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (int(ran.stdout) > 0) == copies
