@@ -52,8 +52,8 @@ def standard_entries(problem: Problem) -> dict[str, Entry]:
     given = problem.arguments()
     entries = {
         "ours": Entry("benchmarks.keras_layers:ours", given),
-        "Keras": Entry("benchmarks.keras_layers:stock", {**given, "jit_compile": False}),
-        "Keras XLA": Entry("benchmarks.keras_layers:stock", {**given, "jit_compile": True}),
+        "Keras": Entry("benchmarks.stock_layers:stock", {**given, "jit_compile": False}),
+        "Keras XLA": Entry("benchmarks.stock_layers:stock", {**given, "jit_compile": True}),
         "floor": Entry("benchmarks.torch_layers:floor", given, "torch"),
     }
     if not problem.cell.startswith("lecture"):

@@ -1,4 +1,4 @@
-"""Recurrent layers in TensorFlow: this package's, stock Keras's, and any cell in `keras.layers.RNN`."""
+"""Recurrent layers in TensorFlow: this package's, and any cell in `keras.layers.RNN`."""
 
 import functools
 import importlib.util
@@ -11,7 +11,8 @@ from benchmarks.shapes import Problem
 
 # isort: split
 import keras
-import tensorflow as tf
+
+from benchmarks.stock_layers import runs
 
 # Cells by name. The first two have the equations of Keras and PyTorch, the next two the lecture's.
 CELLS = {
@@ -24,34 +25,18 @@ CELLS = {
     "nas": keras_rnn.NASCell,
 }
 
-# Keras has no LSTM without the tanh of its output: the nearest is what it is measured by.
-STOCK = {
-    "lstm": keras.layers.LSTM,
-    "gru": keras.layers.GRU,
-    "lecture lstm": keras.layers.LSTM,
-    "lecture gru": lambda units, **kwargs: keras.layers.GRU(units, reset_after=False, **kwargs),
-}
-
 
 def ours(file: str = "", rematerialize: int | bool | None = None, **sizes) -> Callable[[], None]:
     """FusedRNN under XLA; `file` is a user's module that has the cell."""
     problem = Problem(**sizes)
     layer = functools.partial(keras_rnn.FusedRNN, rematerialize=rematerialize)
-    return _run(_layer(problem, layer, file), problem, jit_compile=True)
-
-
-def stock(jit_compile: bool, **sizes) -> Callable[[], None]:
-    """Keras's own layer."""
-    problem = Problem(**sizes)
-    layer = STOCK[problem.cell](problem.units, return_sequences=True)
-    layer = keras.layers.Bidirectional(layer) if problem.bidirectional else layer
-    return _run(layer, problem, jit_compile)
+    return runs(_layer(problem, layer, file), problem, jit_compile=True)
 
 
 def loop(jit_compile: bool, file: str = "", **sizes) -> Callable[[], None]:
     """The same cell in `keras.layers.RNN`."""
     problem = Problem(**sizes)
-    return _run(_layer(problem, keras.layers.RNN, file), problem, jit_compile)
+    return runs(_layer(problem, keras.layers.RNN, file), problem, jit_compile)
 
 
 def cell_class(file: str, name: str) -> type[keras.layers.Layer]:
@@ -68,28 +53,3 @@ def _layer(problem: Problem, wrapper, file: str) -> keras.layers.Layer:
     keras.utils.set_random_seed(problem.seed)
     layer = wrapper(make(problem.units), return_sequences=True)
     return keras.layers.Bidirectional(layer) if problem.bidirectional else layer
-
-
-def _run(layer: keras.layers.Layer, problem: Problem, jit_compile: bool) -> Callable[[], None]:
-    inputs = tf.constant(problem.inputs())
-    mask = tf.constant(problem.mask()) if problem.masked else None
-    layer(inputs, mask=mask)
-
-    @tf.function(jit_compile=jit_compile)
-    def infer(inputs, mask):
-        return layer(inputs, mask=mask)
-
-    @tf.function(jit_compile=jit_compile)
-    def train(inputs, mask):
-        weights = [weight.value for weight in layer.trainable_weights]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([inputs, *weights])
-            loss = tf.reduce_mean(layer(inputs, mask=mask, training=True) ** 2)
-        return tape.gradient(loss, [inputs, *weights])
-
-    step = train if problem.training else infer
-
-    def run() -> None:
-        tf.nest.flatten(step(inputs, mask))[-1].numpy()
-
-    return run

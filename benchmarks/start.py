@@ -30,8 +30,8 @@ IMPORTS = {
 }
 LAYERS = {
     "ours": ("benchmarks.keras_layers:ours", {}),
-    "Keras": ("benchmarks.keras_layers:stock", {"jit_compile": False}),
-    "Keras XLA": ("benchmarks.keras_layers:stock", {"jit_compile": True}),
+    "Keras": ("benchmarks.stock_layers:stock", {"jit_compile": False}),
+    "Keras XLA": ("benchmarks.stock_layers:stock", {"jit_compile": True}),
 }
 FIRST = Problem("lstm", batch=32, time=100, features=128, units=256)
 EXAMPLES = 640
