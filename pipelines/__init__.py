@@ -38,7 +38,7 @@ _HOMES = {
         "tokenizer_of_counts",
         "train_tokenizer",
     ],
-    "ragged": ["first_of_rows"],
+    "ragged": ["first_of_rows", "framed"],
     "portable": ["word_rules"],
     "conll": [
         "column_count",

@@ -32,7 +32,7 @@ def first_of_rows(ragged: tf.RaggedTensor, most: int) -> tf.RaggedTensor:
 
 
 def framed(
-    ragged: tf.RaggedTensor, instead: int, start: int | None = None, end: int | None = None
+    ragged: tf.RaggedTensor, instead: int | str, start: int | None = None, end: int | None = None
 ) -> tf.RaggedTensor:
     """Each row with `instead` as its value where it has none, behind `start` and before `end` where these are given.
 

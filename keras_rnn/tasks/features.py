@@ -131,10 +131,7 @@ class TextFeatures(tf.Module):
         return pipelines.first_of_rows(self._whole_tokens(texts), self.max_length)
 
     def _whole_tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        tokens = self.tokenizer.tokenize(self._read(texts))
-        empty = tf.cast(tokens.row_lengths() == 0, tf.int64)
-        filling = tf.fill([tf.reduce_sum(empty)], "")
-        return tf.concat([tokens, tf.RaggedTensor.from_row_lengths(filling, empty)], axis=1)
+        return pipelines.framed(self.tokenizer.tokenize(self._read(texts)), instead="")
 
     def encode(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """The features of each text: `ids` [batch, (time)] and what else the columns name."""

@@ -84,7 +84,19 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("kind", MODELS)
+# Five of the ten have every kind of part; all take a minute.
+FEW = (
+    "all that stands for a token",
+    "sentences by self-attention",
+    "conditional",
+    "attending",
+    "story",
+)
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[] if kind in FEW else pytest.mark.full) for kind in MODELS]
+)
 def test_shapes_make_the_weights_that_a_call_makes(kind):
     make, inputs = MODELS[kind]
     keras.backend.clear_session()  # or names that count the layers of a process would differ

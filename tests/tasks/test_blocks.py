@@ -1,0 +1,37 @@
+"""What is computed of texts in blocks is what would be computed of each alone."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_rnn.tasks.blocks import ROWS, in_blocks, padded
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, ROWS, ROWS + 1, 2 * ROWS + 3])
+def test_blocks_answer_each_text_in_its_place(number):
+    generator = np.random.default_rng(number)
+    texts = [generator.integers(1, 9, size=generator.integers(1, 30)) for _ in range(number)]
+    shapes = set()
+
+    @tf.function(input_signature=[tf.RaggedTensorSpec([None, None], tf.int64)], autograph=False)
+    def answer(ragged):
+        def compute(part, length):
+            ids = padded(part["ids"], length)
+            shapes.add(tuple(ids.shape))
+            return [
+                tf.reduce_sum(ids, 1),
+                tf.fill([tf.shape(ids)[0], 1], tf.shape(ids, tf.int64)[1]),
+            ]
+
+        specs = [tf.TensorSpec([], tf.int64), tf.TensorSpec([1], tf.int64)]
+        return in_blocks({"ids": ragged}, compute, [8, 16, 30], specs)
+
+    flat = np.concatenate([np.zeros(0, int), *texts])
+    ragged = tf.RaggedTensor.from_row_lengths(flat, [len(text) for text in texts])
+    sums, lengths = answer(ragged)
+    assert sums.shape == [number] and lengths.shape == [number, 1]
+    np.testing.assert_array_equal(sums, [text.sum() for text in texts])
+    # Computed at one of the lengths, long enough for the text; the number of rows is known to whoever traces.
+    assert set(lengths.numpy().ravel()) <= {8, 16, 30}
+    assert all(length >= len(text) for length, text in zip(lengths.numpy()[:, 0], texts))
+    assert shapes == {(1, None), (ROWS, None)}
