@@ -1,7 +1,7 @@
 """Rows of unlike lengths, by few operations.
 
-TensorFlow's own ragged slices, masks and concatenations take thirty to sixty operations each: no matter for a thousand
-texts, but of one served text they are a third of the time.
+TensorFlow's own ragged slices, masks and concatenations take dozens of operations each: no matter for a thousand
+texts, but whoever serves a single one waits for each of them.
 """
 
 import tensorflow as tf

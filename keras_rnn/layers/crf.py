@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -216,15 +215,16 @@ class _Chain:
 
         zeros = tf.zeros([self.batch, *first.shape])
         begun = tf.zeros([self.batch] + [1] * first.shape.rank)
+        order = [1, 0, *range(2, first.shape.rank + 2)]
         scanned = scan(
             step,
-            _swap(emissions),
+            tf.transpose(emissions, order),
             [zeros, begun],
             weights,
             mask=tf.transpose(self.mask),
             memory=(memory, first),
         )
-        return _swap(scanned.outputs), scanned.states[0]
+        return tf.transpose(scanned.outputs, order), scanned.states[0]
 
     def best(self, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best sequences [batch, k, time] and their scores [batch, k]."""
@@ -553,14 +553,6 @@ def _largest(moved: tf.Tensor, k: int) -> tf.Tensor:
     batch, tags = tf.shape(moved)[0], moved.shape[3]
     moved = tf.reshape(moved, [batch, k * tags, tags])
     return tf.transpose(tf.math.top_k(tf.transpose(moved, [0, 2, 1]), k).values, [0, 2, 1])
-
-
-def _swap(scores: tf.Tensor) -> tf.Tensor:
-    """Batch-major scores time-major, and back. The other axes go as one: TensorFlow turns four axes slowly."""
-    shape = tf.shape(scores)
-    flat = tf.reshape(scores, [shape[0], shape[1], math.prod(scores.shape[2:])])
-    turned = tf.transpose(flat, [1, 0, 2])
-    return tf.reshape(turned, [shape[1], shape[0], *scores.shape[2:]])
 
 
 def _tensor(weight) -> tf.Tensor:

@@ -108,10 +108,8 @@ class CopyFeatures(tf.Module):
 
     def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The words that are read of texts, string [batch, (time)]; of an empty text one empty word."""
-        words = self._words(texts)[:, : self.max_length]
-        empty = tf.cast(words.row_lengths() == 0, tf.int64)
-        filling = tf.fill([tf.reduce_sum(empty)], "")
-        return tf.concat([words, tf.RaggedTensor.from_row_lengths(filling, empty)], axis=1)
+        words = pipelines.first_of_rows(self._words(texts), self.max_length)
+        return pipelines.framed(words, instead="")
 
     def too_long(self, texts: tf.Tensor) -> tf.Tensor:
         """How many texts [batch] are cut."""
