@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
+from keras.src.backend.common import global_state
 
 from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.gru import GRUCell
@@ -271,6 +272,7 @@ class FusedRNN(keras.layers.RNN):
         return super().compute_output_spec(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
+        _keep_while_ids_are_known(self)
         config = super().get_config()
         del config["unroll"]
         return {
@@ -278,6 +280,17 @@ class FusedRNN(keras.layers.RNN):
             "return_extras": self.return_extras,
             "rematerialize": self.rematerialize,
         }
+
+
+def _keep_while_ids_are_known(layer: keras.layers.Layer):
+    """Keeps a layer alive until the model that is being saved or loaded is done.
+
+    So long Keras tells by ids what is shared in it, also by those of the layers that `Bidirectional` only copies. One
+    that died would give its id to another, and then two directions or two layers have one and the same cell.
+    """
+    known = global_state.get_global_attribute("shared_objects/id_to_config_map")
+    if known is not None:
+        known.setdefault("alive", []).append(layer)
 
 
 def _project(cell: Cell, x: tf.Tensor, training: bool) -> Any:

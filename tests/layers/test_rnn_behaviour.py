@@ -1,8 +1,10 @@
 """FusedRNN as a Keras layer: masks of any shape, Bidirectional, stacks, memory, saving, training."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 
 import hypothesis
 import hypothesis.extra.numpy
@@ -467,6 +469,57 @@ def test_a_model_trains_in_mixed_precision(precision):
     losses = [model.train_on_batch(x, x[..., :1].sum(1)) for _ in range(100)]
     assert losses[-1] < 0.2 * losses[0]
     assert all(weight.dtype == "float32" for weight in layer.weights)
+
+
+def test_loading_a_model_that_makes_its_own_bidirectional_layers_shares_no_cell(
+    tmp_path, forgets_registered_classes
+):
+    """Keras tells by its id what a model shares; a layer that Bidirectional copied may have had the same one."""
+    copied, lost = [], []
+
+    class Watched(keras_rnn.FusedRNN):
+        def get_config(self):
+            copied.append(weakref.ref(self))
+            return super().get_config()
+
+    @keras.saving.register_keras_serializable(package="tests")
+    class Pile(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.rnns = []
+            for _ in range(4):
+                rnn = Watched(keras_rnn.LSTMCell(UNITS), return_sequences=True)
+                self.rnns.append(keras.layers.Bidirectional(rnn))
+                del rnn
+                gc.collect()
+            lost.append(sum(layer() is None for layer in copied))
+
+        def build(self, shape):
+            for rnn in self.rnns:
+                rnn.build(shape)
+                shape = (*shape[:-1], 2 * UNITS)
+
+        def call(self, x):
+            for rnn in self.rnns:
+                x = rnn(x)
+            return x
+
+    keras.saving.register_keras_serializable(package="tests")(Watched)
+    model = keras.Sequential([keras.Input([TIME, FEATURES]), Pile()])
+    model.save(tmp_path / "model.keras")
+    copied.clear(), lost.clear()
+    again = keras.models.load_model(tmp_path / "model.keras")
+    cells = [
+        layer.cell
+        for rnn in again.layers[-1].rnns
+        for layer in (rnn.forward_layer, rnn.backward_layer)
+    ]
+    assert len({id(cell) for cell in cells}) == 8
+    assert len(copied) >= 4 and lost == [0]
+    x = values(BATCH, TIME, FEATURES)
+    np.testing.assert_allclose(again(x), model(x), rtol=1e-6)
+    gc.collect()
+    assert not any(layer() for layer in copied)  # nor are they kept for longer
 
 
 def test_saved_models_load_in_another_process(tmp_path):
