@@ -304,6 +304,7 @@ def beam_search(
         return tf.reduce_any(going) & (step < steps)
 
     def body(step, going, opened, whole, history):
+        old = (going, opened, whole)
         tokens = tf.reshape(opened.tokens, [-1])
         log_probabilities, new_state, alpha = decoder.advance(tokens, opened.state)
         allowed = _allowed(
@@ -339,7 +340,6 @@ def beam_search(
         left, chosen = tf.math.top_k(tf.where(token == end, 2 * LOWEST, best), beam)
         parent, token = (tf.gather(x, chosen, batch_dims=1) for x in (parent, token))
         moved = tf.reshape(parent + beam * tf.range(batch)[:, None], [-1])
-        moved.set_shape(tokens.shape)  # which inference loses for a batch of 1
         opened = _Beginnings(
             token,
             tf.maximum(left, 2 * LOWEST),
@@ -355,8 +355,10 @@ def beam_search(
             history.parents.write(step, parent),
             [array.write(step, alpha) for array in history.alphas],
         )
-        going &= hopes(step + 1, opened, whole)
-        return step + 1, going, opened, whole, history
+        new = (going & hopes(step + 1, opened, whole), opened, whole)
+        for tensor, one_before in zip(tf.nest.flatten(new), tf.nest.flatten(old), strict=True):
+            tensor.set_shape(one_before.shape)  # inference loses that of a batch of 1
+        return step + 1, *new, history
 
     _, _, _, whole, history = tf.while_loop(
         going_on,

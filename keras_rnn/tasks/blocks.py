@@ -31,8 +31,8 @@ def in_blocks(
 
     Arguments:
         features: of the texts, each ragged [batch, (time), ...]; the first says how long they are.
-        compute: `compute(features, length)` of a block: tensors [rows, ...]. It is traced with rows and length
-            unknown; what XLA compiles in it is compiled for each of their values when it comes.
+        compute: `compute(features, length)` of a block: tensors [rows, ...]. It is traced for one row and for
+            `ROWS`, with length unknown; what XLA compiles in it is compiled for each length when it comes.
         lengths: growing; the last one holds every text.
         specs: of these tensors, the same for all lengths, without the first axis.
 
@@ -54,7 +54,7 @@ def in_blocks(
 
         def block(place, arrays):
             chosen = filled[place * ROWS : (place + 1) * ROWS]
-            part = {name: tf.gather(ragged, chosen) for name, ragged in features.items()}
+            part = {name: _block(ragged, chosen) for name, ragged in features.items()}
             parts = compute(part, length(tf.reduce_max(tf.gather(length_of, chosen))))
             return place + 1, [
                 array.write(place, part) for array, part in zip(arrays, parts, strict=True)
@@ -70,8 +70,12 @@ def in_blocks(
             for array, spec in zip(arrays, specs, strict=True)
         ]
 
+    def alone():
+        part = {name: _alone(ragged) for name, ragged in features.items()}
+        return list(compute(part, length(length_of[0])))
+
     # Of one text all that makes a block would take as long as the model.
-    parts = tf.cond(number == 1, lambda: list(compute(features, length(length_of[0]))), blocks)
+    parts = tf.cond(number == 1, alone, blocks)
     return [
         tf.ensure_shape(part, [None, *spec.shape]) for part, spec in zip(parts, specs, strict=True)
     ]
@@ -87,7 +91,20 @@ def padded(ragged: tf.RaggedTensor, length: int | tf.Tensor | None = None) -> tf
     if not tf.is_tensor(length):
         return ragged.to_tensor(shape=[None, length, *inner])
     shape = tf.stack([-1, tf.cast(length, tf.int64), *inner])
-    return tf.ensure_shape(ragged.to_tensor(shape=shape), [None, None, *inner])
+    return tf.ensure_shape(ragged.to_tensor(shape=shape), [ragged.shape[0], None, *inner])
+
+
+def _block(ragged: tf.RaggedTensor, chosen: tf.Tensor) -> tf.RaggedTensor:
+    """`ROWS` chosen rows, so many by the static shape as well: models choose by it how they run."""
+    rows = tf.gather(ragged, chosen)
+    splits = tf.ensure_shape(rows.row_splits, [ROWS + 1])
+    return tf.RaggedTensor.from_row_splits(rows.values, splits, validate=False)
+
+
+def _alone(ragged: tf.RaggedTensor) -> tf.RaggedTensor:
+    """The same of the only row. If its own splits got a shape here, TensorFlow would take it for theirs everywhere."""
+    splits = tf.stack([0, ragged.row_splits[-1]])
+    return tf.RaggedTensor.from_row_splits(ragged.values, splits, validate=False)
 
 
 def _joined(array: tf.TensorArray, spec: tf.TensorSpec) -> tf.Tensor:
