@@ -38,7 +38,7 @@ def word_rules(shapes: bool = False) -> dict[str, Any]:
     rules: dict[str, Any] = {
         "separator": SEPARATOR,
         "blank": _of_python(BLANK_ONLY),
-        "marks": [[_of_python(pattern), mark] for pattern, mark in MARKS],
+        "marks": [[_of_python(pattern), mark.replace(r"\0", r"\g<0>")] for pattern, mark in MARKS],
     }
     if shapes:
         rules["shapes"] = [[_of_python(pattern), sign] for pattern, sign in SHAPES]

@@ -37,9 +37,7 @@ BLANK_ONLY = f"[{_BLANK}]*"
 _CLITIC = r"n['’]t|['’](?:s|m|d|re|ve|ll)"
 _AFTER_LETTER = rf"(?i)([\p{{L}}])({_CLITIC})\b"
 # Scripts that put no blanks between words: every character is a token.
-_UNSPACED = (
-    r"([\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\x{30FC}][\p{M}]*)"
-)
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\x{30FC}][\p{M}]*"
 _TOKEN = "|".join(
     [
         rf"(?i:{_CLITIC})\b",
@@ -51,12 +49,13 @@ _TOKEN = "|".join(
     ]
 )
 
-# What puts a separator round each word, in order: a pattern and what takes its place. `portable` reads them too, which
-# wants a class as \p{L} inside brackets.
+# What puts a separator round each word, in order: a pattern and what takes its place. To find what \1 stands for, RE2
+# reads a match several times as long as to find all of it, \0. `portable` reads them too, which wants a class as \p{L}
+# inside brackets.
 MARKS = (
     (_AFTER_LETTER, rf"\1{SEPARATOR}\2"),
-    (_UNSPACED, rf"{SEPARATOR}\1{SEPARATOR}"),
-    (f"({_TOKEN})", rf"{SEPARATOR}\1{SEPARATOR}"),
+    (_UNSPACED, rf"{SEPARATOR}\0{SEPARATOR}"),
+    (_TOKEN, rf"{SEPARATOR}\0{SEPARATOR}"),
 )
 
 
