@@ -3,7 +3,7 @@
 .PHONY: help demo test test-all lint format notebooks bench clean
 
 # Two processes: most of the time goes into compilations, each of which keeps one core busy.
-PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope
+PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # Those that read texts, and those that do not.
 RACES = cells growth

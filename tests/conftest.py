@@ -5,6 +5,7 @@ need no TensorFlow do not import it: the fixtures look at what is loaded already
 """
 
 import functools
+import gc
 import os
 import sys
 
@@ -19,6 +20,41 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("search", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile("same")
+
+
+# Modules that take half a minute or more, the longest first: one that begins last would leave the other process idle.
+LONGEST = (
+    "test_notebooks.py",
+    "test_speech_recognition.py",
+    "test_readme.py",
+    "test_going_on.py",
+    "test_question_answering.py",
+    "test_resuming.py",
+    "test_runtimes.py",
+    "test_classification.py",
+    "test_attention_cell.py",
+    "test_train.py",
+    "test_summarization.py",
+    "test_trainer.py",
+    "test_demo.py",
+    "test_tagging.py",
+    "test_translation.py",
+    "test_predict.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
+def pytest_collection_finish():
+    """Lets the garbage collector forget the million objects of TensorFlow and Keras: it goes through all of them again
+    and again while graphs are traced.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(autouse=True)
