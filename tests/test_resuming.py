@@ -105,7 +105,7 @@ def same_end(workdir, undisturbed):
     ("kills", "how", "epochs"),
     [
         (1, signal.SIGKILL, 12),
-        (1, signal.SIGINT, 12),
+        pytest.param(1, signal.SIGINT, 12, marks=pytest.mark.full),
         pytest.param(50, signal.SIGKILL, 400, marks=pytest.mark.full),
     ],
 )

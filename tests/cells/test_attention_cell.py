@@ -130,7 +130,7 @@ def test_coverage_is_the_sum_of_what_was_looked_at():
         pytest.param("lstm", "between", False, marks=pytest.mark.full),
         pytest.param("lstm", "before", True, marks=pytest.mark.full),
         ("lstm", "between", True),
-        ("layer_norm_gru", "before", False),
+        pytest.param("layer_norm_gru", "before", False, marks=pytest.mark.full),
     ],
 )
 def test_fused_as_in_the_stock_loop(inner, order, coverage):

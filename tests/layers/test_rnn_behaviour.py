@@ -487,11 +487,11 @@ def test_loading_a_model_that_makes_its_own_bidirectional_layers_shares_no_cell(
         def __init__(self, **kwargs):
             super().__init__(**kwargs)
             self.rnns = []
-            for _ in range(4):
+            for _ in range(3):
                 rnn = Watched(keras_rnn.LSTMCell(UNITS), return_sequences=True)
                 self.rnns.append(keras.layers.Bidirectional(rnn))
                 del rnn
-                gc.collect()
+                gc.collect(1)  # they are young
             lost.append(sum(layer() is None for layer in copied))
 
         def build(self, shape):
@@ -514,8 +514,8 @@ def test_loading_a_model_that_makes_its_own_bidirectional_layers_shares_no_cell(
         for rnn in again.layers[-1].rnns
         for layer in (rnn.forward_layer, rnn.backward_layer)
     ]
-    assert len({id(cell) for cell in cells}) == 8
-    assert len(copied) >= 4 and lost == [0]
+    assert len({id(cell) for cell in cells}) == 6
+    assert len(copied) >= 3 and lost == [0]
     x = values(BATCH, TIME, FEATURES)
     np.testing.assert_allclose(again(x), model(x), rtol=1e-6)
     gc.collect()
