@@ -28,7 +28,7 @@ def runs(layer: keras.layers.Layer, problem: Problem, jit_compile: bool) -> Call
     """One run of the layer: forward, and backward if the problem says so."""
     inputs = tf.constant(problem.inputs())
     mask = tf.constant(problem.mask()) if problem.masked else None
-    layer(inputs, mask=mask)
+    layer.build(inputs.shape)
 
     @tf.function(jit_compile=jit_compile)
     def infer(inputs, mask):
