@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import pipelines
 from keras_rnn.tasks.blocks import ROWS, in_blocks, padded
 
 
@@ -32,3 +33,24 @@ def test_blocks_answer_each_text_in_its_place(number):
     # Computed at one of the lengths, long enough for the text.
     assert set(lengths.numpy().ravel()) <= {8, 16, 30}
     assert all(length >= len(text) for length, text in zip(lengths.numpy()[:, 0], texts))
+
+
+def test_one_text_alone_leaves_the_rest_of_the_graph_unknown():
+    """What is said of shapes in one branch of a graph, TensorFlow takes for true in all of it."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def answer(texts):
+        words = pipelines.framed(tf.strings.split(texts), instead="")
+        rows = tf.cast(words.value_rowids(), tf.int32)
+        ids = words.with_flat_values(tf.strings.length(words.flat_values) + 0 * rows)
+
+        def compute(part, length):
+            return [tf.reduce_sum(padded(part["ids"], length), 1)]
+
+        (sums,) = in_blocks({"ids": ids}, compute, [8, 16], [tf.TensorSpec([], tf.int32)])
+        return sums, rows
+
+    for number in (2, 1, ROWS + 1):
+        sums, rows = answer(tf.constant(["a bcd"] * number))
+        np.testing.assert_array_equal(sums, [4] * number)
+        np.testing.assert_array_equal(rows, np.repeat(np.arange(number), 2))
