@@ -18,7 +18,8 @@ single row the slices are so small that forward is faster without.
 `scan_in_halves` runs two halves of the rows side by side in one loop: what one core does for one half need not wait for
 the other's.
 
-Everything here is time-major, [time, batch, ...]; the rest of the house is batch-major.
+Everything here is time-major, [time, batch, ...]; the rest of the house is batch-major. Only `scan_in_chunks` turns its
+inputs back: read as they came, one chunk at a time, they need no copy with time in front.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def scan(
     operand_mask: tf.Tensor | None = None,
     extras: bool = False,
     parts: Sequence[int] = (),
+    axis: int = 0,
 ) -> Scanned:
     """Runs `step` over time, with an efficient gradient.
 
@@ -98,22 +100,23 @@ def scan(
         parts: the rows of each part of the batch, where the step takes them part by part: the slices of `projected`
             are then a list, one nest a part, and the states those of the first part, then those of the next. The
             outputs are the first states of all parts, one beneath the other.
+        axis: where time stands in `projected`.
 
     Raises:
         NotImplementedError: when a second derivative is taken through the scan.
     """
     variables = [variable for variable, _ in weights]
-    length = tf.nest.flatten(projected)[0].shape[0]
+    length = tf.nest.flatten(projected)[0].shape[axis]
     time = None
     if not length:  # 0, or known only when it runs, and then it may be 0
-        time = tf.shape(tf.nest.flatten(projected)[0])[0]
-        projected = tf.nest.map_structure(_at_least_one, projected)
+        time = tf.shape(tf.nest.flatten(projected)[0])[axis]
+        projected = tf.nest.map_structure(lambda stack: _at_least_one(stack, axis), projected)
         mask = None if mask is None else _at_least_one(mask)
     arguments = _Arguments(
         projected, list(states), [value for _, value in weights], memory, mask, operand_mask, time
     )
     shown = range(0, len(states), len(states) // max(len(parts), 1))
-    loop = _Loop(step, variables, extras, length, shown, parts)
+    loop = _Loop(step, variables, extras, length, shown, parts, axis)
     template = [None if leaf is None else True for leaf in arguments.flatten()]
 
     @tf.custom_gradient
@@ -253,11 +256,16 @@ def scan_in_chunks(
         mask = tf.ones(tf.shape(first)[:2], tf.bool)
 
     def cut(stack):
-        filler = [[0, chunks * every - time]] + [[0, 0]] * (stack.shape.rank - 1)
-        return tf.reshape(tf.pad(stack, filler), [chunks, every, *_shape(stack)[1:]])
+        """[batch, chunks, every, ...]; XLA drops the two turns of what had its batch in front."""
+        stack = _swapped(stack, 1)
+        if not isinstance(time, int) or time % every:
+            filler = [[0, 0], [0, chunks * every - time]] + [[0, 0]] * (stack.shape.rank - 2)
+            stack = tf.pad(stack, filler)
+        batch, _, *rest = _shape(stack)
+        return tf.reshape(stack, [batch, chunks, every, *rest])
 
     def step(projected, states, dot, memory):
-        inputs, mask = projected
+        inputs, mask = tf.nest.map_structure(lambda chunk: _swapped(chunk, 1), projected)
         scanned = run(inputs, states, mask, memory)
         return scanned.states, {"outputs of the chunk": scanned.outputs, **scanned.extras}
 
@@ -268,6 +276,7 @@ def scan_in_chunks(
         weights,
         memory=memory,
         extras=True,
+        axis=1,
     )
     extras = {
         name: tf.reshape(stack, [chunks * every, *_shape(stack)[2:]])[:time]
@@ -411,6 +420,7 @@ class _Loop:
         length: int | None,
         shown: Sequence[int],
         parts: Sequence[int],
+        axis: int,
     ):
         self.step = step
         self.variables = variables
@@ -418,6 +428,7 @@ class _Loop:
         self.length = length
         self.shown = shown
         self.parts = parts
+        self.axis = axis
         self.structure: Any = None
 
     def run_step(self, given: _Arguments, projected, states, dot) -> tuple[State, dict]:
@@ -441,14 +452,14 @@ class _Loop:
 
         # A step on zeros before the loop tells which products and extras there are. Graphs prune it.
         dot = _Dot(blocks, given.operand_mask)
-        zeros = self.cut(_zeros_at(given.projected))
+        zeros = self.cut(_zeros_at(given.projected, self.axis))
         _, extras = self.run_step(given, zeros, given.states, dot)
         state_arrays = [_array(state, time, extra=1) for state in given.states]
         state_arrays = [array.write(0, s) for array, s in zip(state_arrays, given.states)]
         product_arrays = [_array(entry.result, time) for entry in dot.products]
         extra_arrays = {name: _array(extra, time) for name, extra in extras.items()}
 
-        ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0])
+        ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0], self.axis)
 
         def body(t, current, states, state_arrays, product_arrays, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
@@ -493,15 +504,15 @@ class _Loop:
         They want each array written once a step, from the first element to the last, and not before the loop. So where
         the time may be 0 the one step that is there then does run, and what comes of it is thrown away.
         """
-        steps = _length(tf.nest.flatten(given.projected)[0])
+        steps = _length(tf.nest.flatten(given.projected)[0], self.axis)
         blocks = _Blocks(self.variables, given.weights)
         extras = {}
         if self.extras:
             dot = _Dot(blocks, given.operand_mask)
-            zeros = self.cut(_zeros_at(given.projected))
+            zeros = self.cut(_zeros_at(given.projected, self.axis))
             _, extras = self.run_step(given, zeros, given.states, dot)
 
-        ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0])
+        ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0], self.axis)
 
         def body(t, current, states, outputs, extra_arrays):
             dot = _Dot(blocks, given.operand_mask)
@@ -560,7 +571,7 @@ class _Loop:
         probe = self.step_back(
             given,
             blocks,
-            _zeros_at(given.projected),
+            _zeros_at(given.projected, self.axis),
             _zeros_at(kept.states),
             _zeros_at(kept.products),
             [tf.zeros_like(d) for d in d_states],
@@ -569,12 +580,16 @@ class _Loop:
         arrays = {slot: _array(probe.stacked[slot], time) for slot in probe.distinct()}
         sums = {slot: tf.zeros_like(leaf) for slot, leaf in probe.summed.items()}
 
-        slices = (given.projected, kept.states, kept.products, d_outputs, d_extras)
-        ahead = _Ahead(slices)
+        given_ahead = _Ahead(given.projected, axis=self.axis)
+        kept_ahead = _Ahead((kept.states, kept.products, d_outputs, d_extras))
+
+        def carried(t):
+            return given_ahead.carried(t), kept_ahead.carried(t)
 
         def body(i, current, d_states, sums, arrays):
             t = time - 1 - i
-            projected, states, products, d_output, d_extra = ahead.now(current, t)
+            projected = given_ahead.now(current[0], t)
+            states, products, d_output, d_extra = kept_ahead.now(current[1], t)
             d_new = list(d_states)
             for k, d in zip(self.shown, d_output, strict=True):
                 d_new[k] = d_new[k] + d
@@ -599,7 +614,7 @@ class _Loop:
                 new.set_shape(old.shape)
             return (
                 i + 1,
-                ahead.carried(tf.maximum(t - 1, 0)),
+                carried(tf.maximum(t - 1, 0)),
                 d_previous,
                 {slot: total + back.summed[slot] for slot, total in sums.items()},
                 {slot: array.write(t, back.stacked[slot]) for slot, array in arrays.items()},
@@ -608,7 +623,7 @@ class _Loop:
         _, _, d_initial, sums, arrays = tf.while_loop(
             lambda i, *_: i < time,
             body,
-            (tf.constant(0), ahead.carried(tf.maximum(time - 1, 0)), list(d_states), sums, arrays),
+            (tf.constant(0), carried(tf.maximum(time - 1, 0)), list(d_states), sums, arrays),
             maximum_iterations=time,
         )
         stacks = {slot: array.stack() for slot, array in arrays.items()}
@@ -691,6 +706,8 @@ class _Loop:
         ]
         projected = tf.nest.flatten(given.projected)
         d_projected = [stacks.get(("projected", k)) for k in range(len(projected))]
+        if self.axis:
+            d_projected = [None if d is None else _swapped(d, self.axis) for d in d_projected]
         memory = tf.nest.flatten(given.memory)
         d_memory = [sums.get(("memory", k)) for k in range(len(memory))]
         d_memory = [
@@ -706,6 +723,7 @@ class _Ahead:
         stacks: a nest of them, each [time, ...].
         cut: what is made of a step's slices when they are read, so that it is what is carried.
         rows: of a step, if they are known.
+        axis: where time stands in the stacks.
     """
 
     def __init__(
@@ -713,10 +731,12 @@ class _Ahead:
         stacks: Any,
         cut: Callable[[Any], Any] = lambda slices: slices,
         rows: int | None = None,
+        axis: int = 0,
     ):
         self.stacks = stacks
         self.cut = cut
         self.carries = rows != 1
+        self.axis = axis
 
     def carried(self, t: int | tf.Tensor) -> Any:
         """What the step before, or the start, hands on for step t."""
@@ -727,7 +747,7 @@ class _Ahead:
         return carried if self.carries else self._read(t)
 
     def _read(self, t: int | tf.Tensor) -> Any:
-        return self.cut(_at(self.stacks, t))
+        return self.cut(_at(self.stacks, t, self.axis))
 
 
 @dataclasses.dataclass
@@ -828,14 +848,15 @@ def _once_differentiable(leaf: tf.Tensor) -> tf.Tensor:
     return identity(leaf)
 
 
-def _length(stack: tf.Tensor) -> int | tf.Tensor:
-    return tf.shape(stack)[0] if stack.shape[0] is None else stack.shape[0]
+def _length(stack: tf.Tensor, axis: int = 0) -> int | tf.Tensor:
+    return tf.shape(stack)[axis] if stack.shape[axis] is None else stack.shape[axis]
 
 
 def _square_root(time: int | tf.Tensor) -> int | tf.Tensor:
-    """Rounded down, and at least 1."""
+    """Rounded down, and at least 1; or somewhat less, if that divides the time: then nothing has to be filled up."""
     if isinstance(time, int):
-        return max(1, math.isqrt(time))
+        root = max(1, math.isqrt(time))
+        return next((n for n in range(root, root // 2, -1) if time % n == 0), root)
     return tf.maximum(tf.cast(tf.sqrt(tf.cast(time, tf.float32)), tf.int32), 1)
 
 
@@ -861,26 +882,35 @@ def _in_parts(nest: Any, sizes: Sequence[int]) -> list[Any]:
     return [tf.nest.pack_sequence_as(nest, part) for part in zip(*cut, strict=True)]
 
 
-def _at(nest: Any, t: int | tf.Tensor) -> Any:
+def _at(nest: Any, t: int | tf.Tensor, axis: int = 0) -> Any:
     """`stack[t]` of each stack, by one operation: there are many to trace, and to run where nothing is compiled."""
-    axis = tf.constant(0)
+    axis = tf.constant(axis)
     return tf.nest.map_structure(lambda stack: tf.gather(stack, t, axis=axis), nest)
 
 
-def _at_least_one(stack: tf.Tensor) -> tf.Tensor:
+def _at_least_one(stack: tf.Tensor, axis: int = 0) -> tf.Tensor:
     """The stack, with one more element where it has none: a loop that never runs still has to compile."""
-    missing = tf.maximum(1 - tf.shape(stack)[0], 0)
-    return tf.pad(stack, [[0, missing]] + [[0, 0]] * (stack.shape.rank - 1))
+    missing = tf.maximum(1 - tf.shape(stack)[axis], 0)
+    return tf.pad(stack, [[0, missing if k == axis else 0] for k in range(stack.shape.rank)])
 
 
-def _zeros_at(nest: Any) -> Any:
+def _swapped(stack: tf.Tensor, axis: int) -> tf.Tensor:
+    """The stack with its first axis and another in each other's place."""
+    order = list(range(stack.shape.rank))
+    order[0], order[axis] = axis, 0
+    return tf.transpose(stack, order)
+
+
+def _zeros_at(nest: Any, axis: int = 0) -> Any:
     """What one slice of the stacks would be, of zeros; it works for no time steps as well."""
 
     def zeros(stack):
-        if stack.shape[1:].is_fully_defined():
-            return tf.zeros(stack.shape[1:], stack.dtype)
-        slice_of_zeros = tf.zeros(tf.shape(stack)[1:], stack.dtype)
-        return tf.ensure_shape(slice_of_zeros, stack.shape[1:])
+        known = stack.shape[:axis].concatenate(stack.shape[axis + 1 :])
+        if known.is_fully_defined():
+            return tf.zeros(known, stack.dtype)
+        shape = tf.shape(stack)
+        slice_of_zeros = tf.zeros(tf.concat([shape[:axis], shape[axis + 1 :]], 0), stack.dtype)
+        return tf.ensure_shape(slice_of_zeros, known)
 
     return tf.nest.map_structure(zeros, nest)
 

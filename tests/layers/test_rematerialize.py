@@ -72,3 +72,23 @@ def test_trains_in_bidirectional_with_dynamic_time():
     model.fit(values(8, 9, FEATURES), np.ones([8, 1]), batch_size=8, verbose=0)
     for old, new in zip(before, model.trainable_weights):
         assert np.abs(old - np.asarray(new)).max() > 0
+
+
+def test_no_copy_of_the_inputs_has_time_in_front():
+    """What is kept beyond inputs, outputs and their gradients grows as the root of the time; such a copy would not."""
+    layer = keras_rnn.FusedRNN(keras_rnn.LSTMCell(7), return_sequences=True, rematerialize=True)
+    layer.build((3, 256, 5))
+    weights = [weight.value for weight in layer.trainable_weights]
+
+    @tf.function(jit_compile=True, autograph=False)
+    def train(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([x, *weights])
+            loss = tf.reduce_mean(layer(x, training=True) ** 2)
+        return tape.gradient(loss, [x, *weights])
+
+    compiled = train.experimental_get_compiler_ir(tf.zeros([3, 256, 5]))(stage="optimized_hlo")
+    assert (
+        "f32[3,256,5]" in compiled and "f32[16,16,3,7]" in compiled
+    )  # the inputs; the outputs of the chunks
+    assert "f32[256,3,5]" not in compiled and "f32[16,16,3,5]" not in compiled
