@@ -100,7 +100,7 @@ def scan(
         parts: the rows of each part of the batch, where the step takes them part by part: the slices of `projected`
             are then a list, one nest a part, and the states those of the first part, then those of the next. The
             outputs are the first states of all parts, one beneath the other.
-        axis: where time stands in `projected`.
+        axis: where time stands in `projected`, 0 or 1.
 
     Raises:
         NotImplementedError: when a second derivative is taken through the scan.
@@ -245,7 +245,7 @@ def scan_in_chunks(
             must draw no noise, for it runs again in backward.
         inputs: nest of tensors [time, batch, ...].
         states, weights, mask, memory: as in `scan`.
-        every: time steps in a chunk; by default the square root of the time.
+        every: time steps in a chunk; by default about the square root of the time.
     """
     first = tf.nest.flatten(inputs)[0]
     time = _length(first)
@@ -257,7 +257,7 @@ def scan_in_chunks(
 
     def cut(stack):
         """[batch, chunks, every, ...]; XLA drops the two turns of what had its batch in front."""
-        stack = _swapped(stack, 1)
+        stack = swapped(stack)
         if not isinstance(time, int) or time % every:
             filler = [[0, 0], [0, chunks * every - time]] + [[0, 0]] * (stack.shape.rank - 2)
             stack = tf.pad(stack, filler)
@@ -265,7 +265,7 @@ def scan_in_chunks(
         return tf.reshape(stack, [batch, chunks, every, *rest])
 
     def step(projected, states, dot, memory):
-        inputs, mask = tf.nest.map_structure(lambda chunk: _swapped(chunk, 1), projected)
+        inputs, mask = tf.nest.map_structure(lambda chunk: swapped(chunk), projected)
         scanned = run(inputs, states, mask, memory)
         return scanned.states, {"outputs of the chunk": scanned.outputs, **scanned.extras}
 
@@ -707,7 +707,7 @@ class _Loop:
         projected = tf.nest.flatten(given.projected)
         d_projected = [stacks.get(("projected", k)) for k in range(len(projected))]
         if self.axis:
-            d_projected = [None if d is None else _swapped(d, self.axis) for d in d_projected]
+            d_projected = [None if d is None else swapped(d) for d in d_projected]
         memory = tf.nest.flatten(given.memory)
         d_memory = [sums.get(("memory", k)) for k in range(len(memory))]
         d_memory = [
@@ -792,6 +792,11 @@ def product(
 def _block(value: tf.Tensor, columns: slice | None, rows: slice | None) -> tf.Tensor:
     value = value if rows is None else value[..., rows, :]
     return value if columns is None else value[..., columns]
+
+
+def swapped(stack: tf.Tensor) -> tf.Tensor:
+    """Batch-major to time-major and back."""
+    return tf.transpose(stack, [1, 0, *range(2, stack.shape.rank)])
 
 
 def in_rows(weight: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
@@ -892,13 +897,6 @@ def _at_least_one(stack: tf.Tensor, axis: int = 0) -> tf.Tensor:
     """The stack, with one more element where it has none: a loop that never runs still has to compile."""
     missing = tf.maximum(1 - tf.shape(stack)[axis], 0)
     return tf.pad(stack, [[0, missing if k == axis else 0] for k in range(stack.shape.rank)])
-
-
-def _swapped(stack: tf.Tensor, axis: int) -> tf.Tensor:
-    """The stack with its first axis and another in each other's place."""
-    order = list(range(stack.shape.rank))
-    order[0], order[axis] = axis, 0
-    return tf.transpose(stack, order)
 
 
 def _zeros_at(nest: Any, axis: int = 0) -> Any:

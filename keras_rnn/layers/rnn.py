@@ -14,7 +14,7 @@ from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.gru import GRUCell
 from keras_rnn.cells.lstm import LSTMCell
 from keras_rnn.cells.standard import register
-from keras_rnn.scan import halving_pays, product, scan, scan_in_chunks, scan_in_halves
+from keras_rnn.scan import halving_pays, product, scan, scan_in_chunks, scan_in_halves, swapped
 
 
 @register
@@ -36,8 +36,8 @@ class FusedRNN(keras.layers.RNN):
         return_extras: whether to give, last, the extras of every time step (gates, attention weights): a dict of
             tensors [batch, time, ...], 0 at masked steps; of a stack, a list of such dicts.
         rematerialize: the number of time steps between two states that are kept for backward, which computes what is
-            between them again: less memory for long sequences, more time. True takes the square root of the time, with
-            which the memory grows as that root, too. None keeps all.
+            between them again: less memory for long sequences, more time. True takes about the square root of the time,
+            with which the memory grows as that root, too. None keeps all.
         **kwargs: those of `keras.layers.Layer`. `dtype` is that of the cell.
 
     Called with `(sequences, initial_state=None, mask=None, memory=None, memory_mask=None)`: sequences
@@ -125,9 +125,9 @@ class FusedRNN(keras.layers.RNN):
         memory_mask=None,
         training=False,
     ):
-        x = _swap(sequences)
+        x = swapped(sequences)
         if mask is not None:
-            mask = _swap(ops.cast(mask, "bool"))
+            mask = swapped(ops.cast(mask, "bool"))
         if self.go_backwards:
             x = tf.reverse(x, [0])
             mask = None if mask is None else tf.reverse(mask, [0])
@@ -138,7 +138,7 @@ class FusedRNN(keras.layers.RNN):
             scanned = self._scan(cell, x, states, mask, memory, memory_mask, training)
             x = scanned.outputs
             last_states.append(scanned.states)
-            extras.append({name: _swap(extra) for name, extra in scanned.extras.items()})
+            extras.append({name: swapped(extra) for name, extra in scanned.extras.items()})
         outputs = self._outputs(x, mask)
 
         if self.stateful:
@@ -230,7 +230,7 @@ class FusedRNN(keras.layers.RNN):
         """The outputs asked for, of the time-major ones, by the rules for masked steps."""
         if mask is None:
             if self.return_sequences:
-                return _swap(x)
+                return swapped(x)
             return x[-1] if x.shape[0] else tf.reduce_sum(x[-1:], axis=0)
         time = tf.range(tf.shape(mask)[0])[:, None]
         first = tf.reduce_min(tf.where(mask, time, tf.int32.max), axis=0)
@@ -239,7 +239,7 @@ class FusedRNN(keras.layers.RNN):
             x, shown = x[-1:], shown[-1:]
         shown = tf.reshape(shown, tf.concat([tf.shape(shown), [1] * (x.shape.rank - 2)], axis=0))
         x = tf.where(shown, x, tf.zeros([], x.dtype))
-        return _swap(x) if self.return_sequences else tf.reduce_sum(x, axis=0)
+        return swapped(x) if self.return_sequences else tf.reduce_sum(x, axis=0)
 
     def compute_mask(self, inputs, mask):
         masks = tf.nest.flatten(mask)
@@ -301,11 +301,6 @@ def _project(cell: Cell, x: tf.Tensor, training: bool) -> Any:
         lambda leaf: tf.reshape(leaf, [time, batch, *leaf.shape[2:]]),
         cell.project(rows, product, training=training),
     )
-
-
-def _swap(x: tf.Tensor) -> tf.Tensor:
-    """Batch-major to time-major and back."""
-    return tf.transpose(x, [1, 0, *range(2, x.shape.rank)])
 
 
 LAYER_ARGUMENTS = (
