@@ -83,7 +83,7 @@ _MODULES = {
         "draw_transitions",
         "to_pixels",
     ),
-    "keras_rnn.scan": ("forward_only", "scan"),
+    "keras_rnn.scans": ("forward_only", "scan"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)

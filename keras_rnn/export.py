@@ -14,7 +14,7 @@ import keras_rnn
 import pipelines
 from keras_rnn import configs, runtimes
 from keras_rnn.run import Run
-from keras_rnn.scan import forward_only
+from keras_rnn.scans import forward_only
 from keras_rnn.tasks.task import Server
 
 # What an export has beside the model's own files; it also marks a folder as one of ours.

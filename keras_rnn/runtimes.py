@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 import pipelines
-from keras_rnn.scan import forward_only
+from keras_rnn.scans import forward_only
 from keras_rnn.tasks.task import Portable
 
 

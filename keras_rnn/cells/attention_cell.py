@@ -12,7 +12,7 @@ from keras_rnn.attention import Attention, LuongAttention
 from keras_rnn.cells.activations import tanh
 from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.standard import register
-from keras_rnn.scan import product
+from keras_rnn.scans import product
 
 ORDERS = ("before", "after", "between")
 

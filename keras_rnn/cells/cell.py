@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_rnn.cells.dropout import RecurrentDropout
-from keras_rnn.scan import masked_product, product
+from keras_rnn.scans import dropping, product
 
 
 class Cell(keras.layers.Layer, RecurrentDropout):
@@ -133,7 +133,7 @@ class Cell(keras.layers.Layer, RecurrentDropout):
             prepared_memory = self.prepare_memory(memory[0], *_as_mask(memory[1:]))
         projected = self.project(inputs[:, None], product, training=training)
         projected = tf.nest.map_structure(lambda leaf: ops.squeeze(leaf, 1), projected)
-        dot = masked_product(self.operand_mask(own[0], training))
+        dot = dropping(product, self.operand_mask(own[0], training))
         new_states, extras = self.step(projected, own, dot, prepared_memory)
         return (new_states, extras) if return_extras else (new_states[0], [*new_states, *memory])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from keras_rnn.scan import in_rows
+from keras_rnn.scans import in_rows
 
 
 def layer_norm(x: tf.Tensor, gain: tf.Tensor, offset: tf.Tensor, epsilon: float) -> tf.Tensor:

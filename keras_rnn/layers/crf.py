@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_rnn.cells.standard import register
-from keras_rnn.scan import scan
+from keras_rnn.scans import scan
 
 # Score of what is forbidden: far below any real score, and finite, so that no difference of two of them is NaN.
 FORBIDDEN = -1e9

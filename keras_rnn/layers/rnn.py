@@ -14,7 +14,7 @@ from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.gru import GRUCell
 from keras_rnn.cells.lstm import LSTMCell
 from keras_rnn.cells.standard import register
-from keras_rnn.scan import halving_pays, product, scan, scan_in_chunks, scan_in_halves, swapped
+from keras_rnn.scans import halving_pays, product, scan, scan_in_chunks, scan_in_halves, swapped
 
 
 @register

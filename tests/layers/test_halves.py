@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_rnn import attention
+from keras_rnn import attention, scans
 from keras_rnn.cells import CELLS, AttentionCell, make_cell
 from keras_rnn.layers import FusedRNN
-
-scanning = sys.modules["keras_rnn.scan"]
+from keras_rnn.scans import halves
 
 # An odd number of rows, so that the halves are not alike.
 BATCH, TIME, FEATURES, UNITS = 5, 6, 3, 4
@@ -26,15 +25,15 @@ MEMORY_MASK = np.arange(7) < np.array([7, 3, 1, 5, 7])[:, None]
 def halving(monkeypatch):
     """Sets whether the rows are halved, however few; counts how often they are."""
     calls = []
-    really = scanning.scan_in_halves
+    really = scans.scan_in_halves
     module = sys.modules["keras_rnn.layers.rnn"]
     monkeypatch.setattr(
         module, "scan_in_halves", lambda *given, **rest: calls.append(1) or really(*given, **rest)
     )
 
     def set_to(halved):
-        monkeypatch.setattr(scanning, "LEAST_ROWS", 2 if halved else 10**9)
-        monkeypatch.setattr(scanning, "LEAST_NUMBERS", 1)
+        monkeypatch.setattr(halves, "LEAST_ROWS", 2 if halved else 10**9)
+        monkeypatch.setattr(halves, "LEAST_NUMBERS", 1)
         return calls
 
     return set_to
@@ -168,7 +167,7 @@ def test_what_a_memory_holds_for_all_rows_goes_to_both_halves():
     share = tf.constant(0.7)
 
     found = []
-    for scan in (scanning.scan, scanning.scan_in_halves):
+    for scan in (scans.scan, scans.scan_in_halves):
         with tf.GradientTape() as tape:
             memory = (table, share, own)
             tape.watch(memory)
@@ -200,11 +199,11 @@ def test_halves_are_for_enough_rows_on_a_cpu(monkeypatch):
     def state(*shape):
         return tf.zeros(shape)
 
-    assert scanning.halving_pays(state(8, 128)) and scanning.halving_pays(state(256, 4))
-    assert not scanning.halving_pays(state(7, 1024)) and not scanning.halving_pays(state(8, 127))
-    assert not scanning.halving_pays(keras.KerasTensor((None, 1024)))
+    assert scans.halving_pays(state(8, 128)) and scans.halving_pays(state(256, 4))
+    assert not scans.halving_pays(state(7, 1024)) and not scans.halving_pays(state(8, 127))
+    assert not scans.halving_pays(keras.KerasTensor((None, 1024)))
     gpu = tf.config.LogicalDevice("gpu", "GPU")
     monkeypatch.setattr(
         tf.config, "list_logical_devices", lambda: [tf.config.LogicalDevice("cpu", "CPU"), gpu]
     )
-    assert not scanning.halving_pays(state(64, 512))
+    assert not scans.halving_pays(state(64, 512))
