@@ -28,8 +28,8 @@ def check_cell(cell: Cell, reference: Callable[..., Any] | None = None, memory: 
     """Checks that a cell computes the same in the fused loop as step by step, and that it can be saved.
 
     Compared, in float32, uncompiled and under XLA: outputs, last states and the gradients of inputs, initial states and
-    every weight, for four mask patterns; then saving and loading, a step of training, and bfloat16. What differs is
-    printed.
+    every weight, for four mask patterns; then a row by itself, which must give what it gives among others; saving and
+    loading, and bfloat16. What differs is printed.
 
     Arguments:
         cell: the cell. A copy of it, made through its `get_config`, is checked.
@@ -134,6 +134,7 @@ def _check(cell: Cell, reference, memory, report: _Report):
         for k, state in enumerate(expected):
             report.compare(f"state {k} against the reference", got[1 + k], state, 1e-5)
 
+    _check_rows(cell, x, memory, report)
     _check_saving(fused, x, memory, report)
     _check_bfloat16(cell, x, memory, report)
 
@@ -165,6 +166,17 @@ def _compiled(function, cell: Cell, compiled: bool) -> Callable[..., dict[str, t
         return run.get_concrete_function(*arguments)(*arguments)
 
     return call
+
+
+def _check_rows(cell: Cell, x, memory, report: _Report):
+    """A row must not see the others: large batches are run in halves."""
+    layer = FusedRNN(cell, return_sequences=True, return_extras=True)
+    outputs, extras = layer(x, memory=memory)
+    first = None if memory is None else tf.nest.map_structure(lambda leaf: leaf[:1], memory)
+    outputs_alone, extras_alone = layer(x[:1], memory=first)
+    report.compare("outputs of a row by itself", outputs_alone, outputs[:1], 1e-5)
+    for name, extra in extras.items():
+        report.compare(f"extra {name!r} of a row by itself", extras_alone[name], extra[:1], 1e-5)
 
 
 def _check_saving(fused: FusedRNN, x, memory, report: _Report):
@@ -212,7 +224,3 @@ def _message(error: Exception) -> str:
     if len(lines) > 1 and lines[0].startswith("Exception encountered"):
         del lines[0]
     return re.sub("\x1b\\[[0-9;]*m", "", lines[0] if lines else "")
-
-
-def _shape(size) -> tuple[int, ...]:
-    return (size,) if isinstance(size, int) else tuple(size)

@@ -97,6 +97,19 @@ def test_wrong_cells_fail(cell, capsys):
     assert cell.__name__ in out and "differs by" in out
 
 
+def test_a_cell_that_looks_at_other_rows_fails(capsys):
+    @keras.saving.register_keras_serializable(package="test_checks")
+    class CrowdCell(TenLineCell):
+        def step(self, projected, states, dot, memory=None):
+            (new,), _ = super().step(projected, states, dot)
+            return [new - ops.mean(new, axis=0)], {"mean of all": 0 * new + ops.mean(new, axis=0)}
+
+    assert keras_rnn.check_cell(CrowdCell(4)) is False
+    out = capsys.readouterr().out
+    assert "outputs of a row by itself: differs" in out
+    assert "extra 'mean of all' of a row by itself: differs" in out
+
+
 def test_a_config_that_forgets_an_argument_is_named(capsys):
     assert keras_rnn.check_cell(ForgetfulCell(4, factor=2.0)) is False
     assert "get_config: lacks 'factor'" in capsys.readouterr().out

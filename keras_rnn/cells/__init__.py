@@ -53,11 +53,7 @@ def make_cell(name: str, /, units: int, **kwargs) -> Cell:
     """
     if name in CELLS:
         return CELLS[name](units, **kwargs)
-    found = {
-        registered: cell
-        for registered, cell in keras.saving.get_custom_objects().items()
-        if name in (registered, registered.split(">")[-1]) and isinstance(cell, type)
-    }
+    found = registered_cells(name)
     if len({*found.values()}) > 1:
         raise ValueError(
             f"cell is {name!r}, but several are registered: {', '.join(sorted(found))}."
@@ -65,9 +61,19 @@ def make_cell(name: str, /, units: int, **kwargs) -> Cell:
     for cell in found.values():
         return cell(units, **kwargs)
     raise ValueError(
-        f"cell is {name!r}, which is neither one of {', '.join(CELLS)} nor the name of a class registered "
+        f"cell is {name!r}, which is neither one of {', '.join(CELLS)} nor the name of a cell registered "
         "with keras.saving.register_keras_serializable."
     )
+
+
+def registered_cells(name: str | None = None) -> dict[str, type[Cell]]:
+    """The cells registered with Keras for saving, by "package>Name": all of them, or those of a name."""
+    return {
+        registered: cell
+        for registered, cell in keras.saving.get_custom_objects().items()
+        if isinstance(cell, type) and issubclass(cell, Cell)
+        if name in (None, registered, registered.split(">")[-1])
+    }
 
 
 __all__ = [
@@ -86,4 +92,5 @@ __all__ = [
     "SimpleRNNCell",
     "ZoneoutCell",
     "make_cell",
+    "registered_cells",
 ]

@@ -12,7 +12,7 @@ from keras_rnn.attention import Attention, LuongAttention
 from keras_rnn.cells.activations import tanh
 from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.standard import register
-from keras_rnn.scans import product
+from keras_rnn.scans import product, undropped
 
 ORDERS = ("before", "after", "between")
 
@@ -43,8 +43,10 @@ class AttentionCell(Cell):
     `keras.layers.RNN` memory and mask stand behind the states in `initial_state`, and `memory_size` must be given.
     `first_states` makes of the cell's states those to begin with.
 
-    Weights: those of the cell, whose `kernel` has the rows of x first and then those of the context (or of h̃), and
-        those of the attention; in the order "after" also
+    Recurrent dropout is that of the cells: it reaches their recurrent products, and nothing that is fed or attends.
+
+    Weights: those of the cell, whose `kernel` has the rows of x first and then those of the context (or of h̃), of the
+        context_cell and of the attention; in the order "after" also
         attentional_kernel: W_c [memory features + units, units]
 
     Arguments:
@@ -56,7 +58,8 @@ class AttentionCell(Cell):
         **kwargs: those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for an unknown order, a context cell that is missing, not asked for or of other states.
+        ValueError: for an unknown order, a context cell that is missing, not asked for or of other states or another
+            recurrent dropout, and for a recurrent dropout of its own.
 
     Source: Bahdanau et al. 2015, appendix A.2; Luong et al. 2015, equation 5 and section 3.3; Sennrich et al. 2017,
         section 3 (Nematus).
@@ -80,6 +83,8 @@ class AttentionCell(Cell):
         memory_size: int | None = None,
         **kwargs,
     ):
+        if kwargs.get("recurrent_dropout"):
+            raise ValueError("An AttentionCell drops nothing: give recurrent_dropout to its cell.")
         super().__init__(**{"dtype": cell.dtype_policy, **kwargs})
         if order is None:
             order = "after" if isinstance(attention, LuongAttention) else "before"
@@ -92,6 +97,11 @@ class AttentionCell(Cell):
             raise ValueError(
                 f"context_cell must have the states of the cell, {cell.state_sizes}; it has "
                 f"{context_cell.state_sizes}."
+            )
+        if context_cell is not None and context_cell.recurrent_dropout != cell.recurrent_dropout:
+            raise ValueError(
+                f"cell and context_cell must have the same recurrent_dropout, got "
+                f"{cell.recurrent_dropout} and {context_cell.recurrent_dropout}."
             )
         self.cell, self.attention, self.context_cell = cell, attention, context_cell
         self.order = order
@@ -190,7 +200,8 @@ class AttentionCell(Cell):
         (h_prev, *s_prev), past = self._parted(states)
         s, extras = _feed(self.cell, projected["x"], h_prev, s_prev, dot)
         context, alpha, past = self._attend(s[0], memory, dot, past)
-        h = tanh(dot(ops.concatenate([context, s[0]], axis=-1), self.attentional_kernel))
+        both = ops.concatenate([context, s[0]], axis=-1)
+        h = tanh(undropped(dot)(both, self.attentional_kernel))
         return [h, *s, *past], {**extras, "alpha": alpha, "context": context}
 
     def _between(self, projected, states, dot, memory):
@@ -208,7 +219,7 @@ class AttentionCell(Cell):
     def _attend(self, query, memory, dot, past):
         """The context, the weights, and what is remembered after them."""
         values, keys, mask = memory
-        context, alpha = self.attention.attend(query, values, keys, mask, dot, *past)
+        context, alpha = self.attention.attend(query, values, keys, mask, undropped(dot), *past)
         past = [self.attention.remember(alpha, before) for before in past]
         return context, ops.cast(alpha, values.dtype), past
 
@@ -264,14 +275,15 @@ def _feed(cell: Cell, projected: dict[str, Any], fed: tf.Tensor, states, dot):
     if "product" in projected:
         whole = projected["product"]
         features = cell.input_kernel.shape[0] - fed.shape[-1]
-        first = dot(fed, cell.input_kernel, rows=slice(features, None))
+        first = undropped(dot)(fed, cell.input_kernel, rows=slice(features, None))
         first = tf.nest.flatten(whole)[0] + first
     else:
         whole = projected["noise"]
         x = ops.expand_dims(ops.concatenate([projected["x"], fed], axis=-1), 1)
 
         def flat(operand, variable, columns=None):
-            return ops.expand_dims(dot(ops.squeeze(operand, 1), variable, columns=columns), 1)
+            operand = ops.squeeze(operand, 1)
+            return ops.expand_dims(undropped(dot)(operand, variable, columns=columns), 1)
 
         fresh = cell.project(x, flat, training=False)
         fresh = [ops.squeeze(leaf, 1) for leaf in tf.nest.flatten(fresh)]

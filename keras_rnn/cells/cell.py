@@ -22,8 +22,8 @@ class Cell(keras.layers.Layer, RecurrentDropout):
         project(x, dot, training)              x [batch, time, features] -> nest of [batch, time, ...]
         step(projected, states, dot, memory)   one time step -> (states, extras)
 
-    `states[0]` is the output. `extras` is a dict of named tensors of the step, gates for example. `step` is pure and
-    treats each row of the batch alone; `project` treats each time step alone and may draw noise.
+    `states[0]` is the output. `extras` is a dict of named tensors of the step, each [batch, ...]: gates, for example.
+    `step` is pure and treats each row of the batch alone; `project` treats each time step alone and may draw noise.
 
     `keras_rnn.FusedRNN(cell)` runs a cell in one compiled loop with an efficient gradient; `keras.layers.RNN(cell)`
     runs the same equations step by step.

@@ -32,7 +32,7 @@ class ESNCell(StandardCell):
         **kwargs: those of `StandardCell`; `recurrent_initializer` is "glorot_uniform" here.
 
     Raises:
-        ValueError: for `units` below 1, or `connectivity` or `leaky` outside of (0, 1].
+        ValueError: for `connectivity` or `leaky` outside of (0, 1], and as `StandardCell`.
 
     Source: Jaeger 2001; TensorFlow Addons' `ESNCell`.
 
@@ -42,6 +42,9 @@ class ESNCell(StandardCell):
     >>> keras_rnn.FusedRNN(keras_rnn.ESNCell(8))(keras.ops.ones((2, 5, 3))).shape
     TensorShape([2, 8])
     """
+
+    recurrent_dropout_kinds = ("sequence", "candidate")
+    trained = False
 
     def __init__(
         self,
@@ -64,8 +67,6 @@ class ESNCell(StandardCell):
 
     def build(self, input_shape):
         super().build(input_shape)
-        for weight in (self.kernel, self.recurrent_kernel, self.bias):
-            weight.trainable = False
         self.recurrent_kernel.assign(self._reservoir(np.asarray(self.recurrent_kernel)))
 
     def _reservoir(self, kernel: np.ndarray) -> np.ndarray:

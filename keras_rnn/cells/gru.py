@@ -38,7 +38,7 @@ class GRUCell(StandardCell):
             recurrent_dropout_kind, seed; and those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is none.
+        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
 
     Source: Cho et al. 2014, equations 5 to 8, with Γ_u for 1 - z.
 
@@ -51,6 +51,7 @@ class GRUCell(StandardCell):
     """
 
     blocks = 3
+    recurrent_dropout_kinds = ("sequence", "candidate")
 
     def __init__(self, units, reset_after=False, **kwargs):
         super().__init__(units, **kwargs)

@@ -35,7 +35,7 @@ class LayerNormGRUCell(StandardCell, Norms):
         **kwargs: those of `StandardCell`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is none.
+        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
 
     Source: Ba, Kiros and Hinton 2016, equations 26 to 28.
 
@@ -47,6 +47,7 @@ class LayerNormGRUCell(StandardCell, Norms):
     """
 
     blocks = 3
+    recurrent_dropout_kinds = ("sequence", "candidate")
 
     def __init__(self, units, epsilon=1e-3, **kwargs):
         super().__init__(units, **kwargs)

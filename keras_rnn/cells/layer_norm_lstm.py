@@ -35,7 +35,7 @@ class LayerNormLSTMCell(LSTMCell, Norms):
         **kwargs: those of `LSTMCell`; `output_activation` is "tanh" here.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is none.
+        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
 
     Source: Ba, Kiros and Hinton 2016, equations 20 to 22.
 
@@ -45,6 +45,8 @@ class LayerNormLSTMCell(LSTMCell, Norms):
     >>> keras_rnn.FusedRNN(keras_rnn.LayerNormLSTMCell(8))(keras.ops.ones((2, 5, 3))).shape
     TensorShape([2, 8])
     """
+
+    recurrent_dropout_kinds = ("sequence", "candidate")
 
     def __init__(self, units, epsilon=1e-3, output_activation="tanh", **kwargs):
         super().__init__(units, output_activation=output_activation, **kwargs)

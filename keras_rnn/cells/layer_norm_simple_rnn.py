@@ -26,7 +26,7 @@ class LayerNormSimpleRNNCell(SimpleRNNCell, Norms):
         **kwargs: those of `SimpleRNNCell`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is none.
+        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
 
     Source: Ba, Kiros and Hinton 2016.
 
@@ -36,6 +36,8 @@ class LayerNormSimpleRNNCell(SimpleRNNCell, Norms):
     >>> keras_rnn.FusedRNN(keras_rnn.LayerNormSimpleRNNCell(8))(keras.ops.ones((2, 5, 3))).shape
     TensorShape([2, 8])
     """
+
+    recurrent_dropout_kinds = ("sequence", "candidate")
 
     def __init__(self, units, epsilon=1e-3, **kwargs):
         super().__init__(units, **kwargs)

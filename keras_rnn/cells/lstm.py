@@ -35,7 +35,7 @@ class LSTMCell(StandardCell):
             recurrent_dropout_kind, seed; and those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is none.
+        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
 
     Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000 for the forget gate.
 
@@ -48,6 +48,7 @@ class LSTMCell(StandardCell):
     """
 
     blocks = 4
+    recurrent_dropout_kinds = ("sequence", "candidate")
 
     def __init__(self, units, output_activation="linear", unit_forget_bias=True, **kwargs):
         super().__init__(units, **kwargs)

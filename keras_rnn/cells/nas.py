@@ -32,7 +32,7 @@ class NASCell(StandardCell):
         **kwargs: those of `StandardCell`; the recurrent dropout is of the kind "sequence".
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is none.
+        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
 
     Source: Zoph and Le 2016, figure 8 and appendix A; TensorFlow Addons' `NASCell` for the bias.
 
@@ -47,8 +47,6 @@ class NASCell(StandardCell):
 
     def __init__(self, units, **kwargs):
         super().__init__(units, **kwargs)
-        if self.recurrent_dropout and self.recurrent_dropout_kind == "candidate":
-            raise ValueError('NASCell has no candidate: recurrent_dropout_kind must be "sequence".')
         self.state_size = [units, units]
 
     def project(self, x, dot, training=False):

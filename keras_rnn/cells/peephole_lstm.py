@@ -33,7 +33,7 @@ class PeepholeLSTMCell(LSTMCell):
         **kwargs: those of `LSTMCell`; `output_activation="tanh"` gives the cell of TensorFlow Addons.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is none.
+        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
 
     Source: Gers and Schmidhuber 2000, "Recurrent nets that time and count".
 
@@ -43,6 +43,8 @@ class PeepholeLSTMCell(LSTMCell):
     >>> keras_rnn.FusedRNN(keras_rnn.PeepholeLSTMCell(8))(keras.ops.ones((2, 5, 3))).shape
     TensorShape([2, 8])
     """
+
+    recurrent_dropout_kinds = ("sequence", "candidate")
 
     def build(self, input_shape):
         super().build(input_shape)

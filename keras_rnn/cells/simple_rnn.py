@@ -27,7 +27,7 @@ class SimpleRNNCell(StandardCell):
             recurrent_dropout_kind, seed; and those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is none.
+        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
 
     Source: Elman 1990.
 
@@ -37,6 +37,8 @@ class SimpleRNNCell(StandardCell):
     >>> keras_rnn.FusedRNN(keras_rnn.SimpleRNNCell(8))(keras.ops.ones((2, 5, 3))).shape
     TensorShape([2, 8])
     """
+
+    recurrent_dropout_kinds = ("sequence", "candidate")
 
     def __init__(self, units, activation="tanh", **kwargs):
         super().__init__(units, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,13 @@ from keras import constraints, initializers, regularizers
 
 from keras_rnn.cells.cell import Cell
 
-KINDS_OF_RECURRENT_DROPOUT = ("sequence", "candidate")
-
 
 class StandardCell(Cell):
     """A cell with x · kernel + bias for its inputs and one recurrent kernel for its state.
 
-    A subclass sets `blocks` and writes `step`. With recurrent dropout of the kind "candidate" its projection is a pair
-    in training; `x_part, dropped = self.split_noise(projected)` takes it apart in either case.
+    A subclass sets `blocks` and writes `step`. One that can drop its candidate adds "candidate" to
+    `recurrent_dropout_kinds`: with that kind its projection is a pair in training, and
+    `x_part, dropped = self.split_noise(projected)` takes it apart in either case.
 
     Weights, with `blocks` the number of gates and candidates:
         kernel: [features, blocks · units]
@@ -36,10 +36,13 @@ class StandardCell(Cell):
         seed: integer seed of the noise.
 
     Raises:
-        ValueError: for `units` below 1, a rate outside of [0, 1) or an unknown kind of recurrent dropout.
+        ValueError: for `units` that are no integer above 0, a rate outside of [0, 1) or a kind of recurrent dropout
+            that the cell does not have.
     """
 
     blocks = 1
+    recurrent_dropout_kinds = ("sequence",)
+    trained = True  # whether the weights are
 
     def __init__(
         self,
@@ -58,12 +61,12 @@ class StandardCell(Cell):
         seed: int | None = None,
         **kwargs,
     ):
-        if units < 1:
-            raise ValueError(f"units must be a positive integer, got {units}.")
-        if recurrent_dropout_kind not in KINDS_OF_RECURRENT_DROPOUT:
+        if not isinstance(units, numbers.Integral) or units < 1:
+            raise ValueError(f"units must be a positive integer, got {units!r}.")
+        if recurrent_dropout_kind not in self.recurrent_dropout_kinds:
             raise ValueError(
-                f"recurrent_dropout_kind must be one of {KINDS_OF_RECURRENT_DROPOUT}, "
-                f"got {recurrent_dropout_kind!r}."
+                f"recurrent_dropout_kind of {type(self).__name__} must be one of "
+                f"{self.recurrent_dropout_kinds}, got {recurrent_dropout_kind!r}."
             )
         super().__init__(recurrent_dropout=recurrent_dropout, seed=seed, **kwargs)
         self.units = self.state_size = self.output_size = units
@@ -83,6 +86,7 @@ class StandardCell(Cell):
         self.kernel = self.add_weight(
             shape=(input_shape[-1], width),
             name="kernel",
+            trainable=self.trained,
             initializer=self.kernel_initializer,
             regularizer=self.kernel_regularizer,
             constraint=self.kernel_constraint,
@@ -90,6 +94,7 @@ class StandardCell(Cell):
         self.recurrent_kernel = self.add_weight(
             shape=(self.units, width),
             name="recurrent_kernel",
+            trainable=self.trained,
             initializer=self.recurrent_initializer,
             regularizer=self.recurrent_regularizer,
             constraint=self.recurrent_constraint,
@@ -97,6 +102,7 @@ class StandardCell(Cell):
         self.bias = self.add_weight(
             shape=(width,),
             name="bias",
+            trainable=self.trained,
             initializer=self.initial_bias,
             regularizer=self.bias_regularizer,
             constraint=self.bias_constraint,

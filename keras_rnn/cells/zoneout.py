@@ -13,7 +13,7 @@ from keras_rnn.cells.standard import register
 
 @register
 class ZoneoutCell(Cell):
-    """Zoneout around any cell: in training, each unit of a state keeps its previous value with a given probability.
+    """Zoneout around a cell: in training, each unit of a state keeps its previous value with a given probability.
 
         s = d * s_prev + (1 - d) * s_new,     d ~ Bernoulli(rate), drawn at every step      in training
         s = rate * s_prev + (1 - rate) * s_new                                             otherwise
@@ -21,12 +21,13 @@ class ZoneoutCell(Cell):
     Weights, states and extras are those of the wrapped cell.
 
     Arguments:
-        cell: any `Cell`.
+        cell: any `Cell` but one that attends: there the zoneout belongs inside, around the attending cell's own.
         rates: the rate of each state, or one number for all of them. For an LSTM, (rate of a, rate of c).
         **kwargs: `seed`, and those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for a number of rates other than that of the states, or a rate outside of [0, 1).
+        ValueError: for a number of rates other than that of the states, a rate outside of [0, 1), a cell that attends,
+            or a recurrent dropout of its own.
 
     Source: Krueger et al. 2017, equations 5 and 6.
 
@@ -39,6 +40,12 @@ class ZoneoutCell(Cell):
     """
 
     def __init__(self, cell: Cell, rates: float | Sequence[float], **kwargs):
+        if hasattr(cell, "build_memory"):
+            raise ValueError(
+                f"{type(cell).__name__} attends: put the ZoneoutCell around the cell that is in it."
+            )
+        if kwargs.get("recurrent_dropout"):
+            raise ValueError("A ZoneoutCell drops nothing: give recurrent_dropout to its cell.")
         super().__init__(**{"dtype": cell.dtype_policy, **kwargs})
         count = len(cell.state_sizes)
         self.rates = [float(rates)] * count if isinstance(rates, (int, float)) else list(rates)

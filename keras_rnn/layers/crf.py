@@ -446,7 +446,11 @@ class CRFLoss(keras.losses.Loss):
     """The loss of a `CRF` layer, as `crf.loss`: -log p(tags | emissions), the mean over the rows.
 
     Called with (tags, emissions, mask): tags int[batch, time], or bool[batch, time, tags] where several are permitted;
-    without a mask, that of the emissions counts. Keras passes its sample weights in the mask's place: [batch].
+    without a mask, that of the emissions counts. Keras passes its sample weights in the mask's place: real numbers
+    [batch], one a sequence.
+
+    Raises:
+        ValueError: for sample weights of another shape.
 
     It is saved with a compiled model and finds its layer again when the model is loaded.
     """
@@ -459,8 +463,10 @@ class CRFLoss(keras.losses.Loss):
 
     def __call__(self, tags, emissions, mask=None):
         weights = None
-        if mask is not None and ops.convert_to_tensor(mask).shape.rank == 1:
-            mask, weights = None, ops.cast(mask, "float32")
+        if mask is not None:
+            given = ops.convert_to_tensor(mask)
+            if given.dtype.is_floating or given.shape.rank == 1:
+                mask, weights = None, _sequence_weights(given)
         mask = _mask_of(emissions) if mask is None else ops.cast(mask, "bool")
         losses = -self.layer_of().log_likelihood(tags, emissions, mask)
         return tf.reduce_mean(losses if weights is None else losses * weights)
@@ -561,6 +567,17 @@ def _tensor(weight) -> tf.Tensor:
 
 def _mask_of(emissions) -> tf.Tensor | None:
     return getattr(emissions, "_keras_mask", None)
+
+
+def _sequence_weights(weights: tf.Tensor) -> tf.Tensor:
+    """Sample weights [batch] or [batch, 1] as float32 [batch]."""
+    column = weights.shape.is_compatible_with([None, 1])  # in `fit` the rank may be unknown
+    if not column and weights.shape.rank != 1:
+        raise ValueError(
+            "The sample weights of a CRF must be [batch], one a sequence, for its likelihood is one of whole "
+            f"sequences; got {weights.shape}. A mask [batch, time] must be bool."
+        )
+    return tf.reshape(tf.cast(weights, "float32"), [-1])
 
 
 def _fresh_identity() -> str:

@@ -36,20 +36,21 @@ class FusedRNN(keras.layers.RNN):
         return_extras: whether to give, last, the extras of every time step (gates, attention weights): a dict of
             tensors [batch, time, ...], 0 at masked steps; of a stack, a list of such dicts.
         rematerialize: the number of time steps between two states that are kept for backward, which computes what is
-            between them again: less memory for long sequences, more time. True takes about the square root of the time,
-            with which the memory grows as that root, too. None keeps all.
+            between them again: less memory for long sequences, more time. True takes about the square root of the time;
+            the memory then grows about as that root. None keeps all.
         **kwargs: those of `keras.layers.Layer`. `dtype` is that of the cell.
 
     Called with `(sequences, initial_state=None, mask=None, memory=None, memory_mask=None)`: sequences
     [batch, time, features], mask bool[batch, time], memory a nest of tensors [batch, ...] that an attending cell sees
-    at every step.
+    at every step. `Bidirectional` wants tensors of its layers, and so no `return_extras`.
 
     Attributes:
         fused: True.
 
     Raises:
         TypeError: for a cell that is not a `keras_rnn.Cell`.
-        ValueError: for a `dtype` other than that of the cell.
+        ValueError: for a `dtype` other than that of the cell, a `rematerialize` below 1, an `unroll`, a memory or extras
+            that are not [batch, ...].
         NotImplementedError: when a second derivative is taken.
 
     Example:
@@ -78,6 +79,8 @@ class FusedRNN(keras.layers.RNN):
         cells = list(cell) if isinstance(cell, (list, tuple)) else [cell]
         if len(cells) == 1 and isinstance(cells[0], keras.layers.StackedRNNCells):
             cells = list(cells[0].cells)
+        if kwargs.get("unroll"):
+            raise ValueError("FusedRNN does not unroll its loop: leave `unroll` out.")
         for part in cells:
             if not isinstance(part, Cell):
                 raise TypeError(
@@ -96,6 +99,10 @@ class FusedRNN(keras.layers.RNN):
             **kwargs,
         )
         self.return_extras = return_extras
+        if rematerialize is not None and rematerialize < (0 if rematerialize is False else 1):
+            raise ValueError(
+                f"rematerialize must be a number of time steps, True or None; got {rematerialize}."
+            )
         self.rematerialize = rematerialize
         for part in cells:
             if part.compute_dtype != self.compute_dtype:
@@ -138,6 +145,8 @@ class FusedRNN(keras.layers.RNN):
             scanned = self._scan(cell, x, states, mask, memory, memory_mask, training)
             x = scanned.outputs
             last_states.append(scanned.states)
+            for name, extra in scanned.extras.items():
+                _check_rows(f"The extra {name!r}", extra.shape[1:], states[0])
             extras.append({name: swapped(extra) for name, extra in scanned.extras.items()})
         outputs = self._outputs(x, mask)
 
@@ -192,6 +201,9 @@ class FusedRNN(keras.layers.RNN):
         """Projects all time steps at once, then runs the loop. `x` is time-major."""
         operand_mask = cell.operand_mask(states[0], training)
         memory = None if memory is None else cell.prepare_memory(memory, memory_mask)
+        for leaf in tf.nest.flatten(memory):
+            if leaf is not None and leaf.shape.rank != 0:
+                _check_rows("Every tensor of a memory", leaf.shape, states[0])
 
         def project(x):
             return _project(cell, x, training)
@@ -285,12 +297,18 @@ class FusedRNN(keras.layers.RNN):
 def _keep_while_ids_are_known(layer: keras.layers.Layer):
     """Keeps a layer alive until the model that is being saved or loaded is done.
 
-    So long Keras tells by ids what is shared in it, also by those of the layers that `Bidirectional` only copies. One
-    that died would give its id to another, and then two directions or two layers have one and the same cell.
+    While it saves or loads, Keras tells by their ids which objects are shared, also those that `Bidirectional` only
+    copies. If such a layer died meanwhile, another could get its id, and the two would be restored as one.
     """
     known = global_state.get_global_attribute("shared_objects/id_to_config_map")
     if known is not None:
         known.setdefault("alive", []).append(layer)
+
+
+def _check_rows(what: str, shape: tf.TensorShape, state: tf.Tensor):
+    """The loop gives each half of the rows its own part."""
+    if shape.rank == 0 or not shape[:1].is_compatible_with(state.shape[:1]):
+        raise ValueError(f"{what} must be [batch, ...], here [{state.shape[0]}, ...]; got {shape}.")
 
 
 def _project(cell: Cell, x: tf.Tensor, training: bool) -> Any:
@@ -329,6 +347,7 @@ class _Shorthand(FusedRNN):
     def get_config(self):
         own = super().get_config()
         cell = self.cell.get_config()
+        own["trainable"] = own["trainable"] and cell["trainable"]
         for name in ("name", "trainable", "dtype"):
             del cell[name]
         del own["cell"]

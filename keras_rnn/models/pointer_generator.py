@@ -75,6 +75,9 @@ class PointerGenerator(EncoderDecoder):
         token_vectors: Sequence[int] | None = None,
         **kwargs,
     ):
+        for name in ("layers", "bridge", "scheduled_sampling"):
+            if name in kwargs:
+                raise TypeError(f"A PointerGenerator has no {name}: its decoder is one layer.")
         super().__init__(
             encoder,
             vocabulary_size=encoder["vocabulary_size"],

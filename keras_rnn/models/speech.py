@@ -55,6 +55,8 @@ class Listener(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if layers < 1:
+            raise ValueError(f"layers must be at least 1, got {layers}.")
         if not 0 <= halvings <= layers:
             raise ValueError(f"halvings must be from 0 to layers, {layers}; got {halvings}.")
         self.config = {

@@ -24,7 +24,7 @@ Everything here is time-major, [time, batch, ...]; the rest of the house is batc
 
 from keras_rnn.scans.chunks import scan_in_chunks
 from keras_rnn.scans.halves import halving_pays, scan_in_halves
-from keras_rnn.scans.products import dropping, in_rows, product
+from keras_rnn.scans.products import dropping, in_rows, product, undropped
 from keras_rnn.scans.scan import Scanned, forward_only, scan
 from keras_rnn.scans.stacks import swapped
 
@@ -39,4 +39,5 @@ __all__ = [
     "scan_in_chunks",
     "scan_in_halves",
     "swapped",
+    "undropped",
 ]

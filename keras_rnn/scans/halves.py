@@ -37,7 +37,7 @@ def scan_in_halves(
     treat each row by itself, and the number of rows be known. It is a scan whose step is two steps, so it needs no
     gradient of its own.
 
-    Arguments: those of `scan`. What the memory holds for all rows together goes to both halves.
+    Arguments: those of `scan`.
     """
     rows, count = states[0].shape[0], len(states)
     sizes = [rows // 2, rows - rows // 2]

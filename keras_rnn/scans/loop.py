@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_rnn.scans.products import Blocks, Dot, Product, is_trained, sum_dtype
+from keras_rnn.scans.products import Blocks, Dot, Product, dropping, is_trained, sum_dtype
 from keras_rnn.scans.stacks import (
     State,
     array_of,
@@ -91,6 +91,7 @@ class Loop:
         for variable, value in zip(self.variables, given.weights):
             scope.add_update((variable, value))
         with scope:
+            dot = dropping(dot, given.operand_mask)
             new_states, extras = self.step(projected, list(states), dot, given.memory)
         new_states = [tf.cast(new, old.dtype) for new, old in zip(new_states, states, strict=True)]
         return new_states, dict(extras) if self.extras else {}
@@ -105,7 +106,7 @@ class Loop:
         blocks = Blocks(self.variables, given.weights)
 
         # A step on zeros before the loop tells which products and extras there are. Graphs prune it.
-        dot = Dot(blocks, given.operand_mask)
+        dot = Dot(blocks)
         zeros = self.cut(zeros_of_slices(given.projected, self.axis))
         _, extras = self.run_step(given, zeros, given.states, dot)
         state_arrays = [array_over(state, time, extra=1) for state in given.states]
@@ -116,7 +117,7 @@ class Loop:
         ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0], self.axis)
 
         def body(t, current, states, state_arrays, product_arrays, extra_arrays):
-            dot = Dot(blocks, given.operand_mask)
+            dot = Dot(blocks)
             new_states, extras = self.step_at(given, t, ahead.now(current, t), states, dot)
             return (
                 t + 1,
@@ -162,14 +163,14 @@ class Loop:
         blocks = Blocks(self.variables, given.weights)
         extras = {}
         if self.extras:
-            dot = Dot(blocks, given.operand_mask)
+            dot = Dot(blocks)
             zeros = self.cut(zeros_of_slices(given.projected, self.axis))
             _, extras = self.run_step(given, zeros, given.states, dot)
 
         ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0], self.axis)
 
         def body(t, current, states, outputs, extra_arrays):
-            dot = Dot(blocks, given.operand_mask)
+            dot = Dot(blocks)
             new_states, extras = self.step_at(given, t, ahead.now(current, t), states, dot)
             extra_arrays = {name: a.write(t, extras[name]) for name, a in extra_arrays.items()}
             carried = ahead.carried(tf.minimum(t + 1, steps - 1))
@@ -286,7 +287,7 @@ class Loop:
         self, given: Arguments, blocks: Blocks, projected, states, products, d_states, d_extras
     ) -> _Back:
         """The vector-Jacobian product of one step."""
-        dot = Dot(blocks, given.operand_mask, products)
+        dot = Dot(blocks, products)
         trainable = {
             k: value
             for k, (variable, value) in enumerate(zip(self.variables, given.weights))

@@ -66,15 +66,9 @@ class Product:
 class Dot:
     """The `dot` that a step gets. In forward it multiplies, in backward it hands out what forward kept."""
 
-    def __init__(
-        self,
-        blocks: Blocks,
-        operand_mask: tf.Tensor | None,
-        kept: Sequence[tf.Tensor] | None = None,
-    ):
+    def __init__(self, blocks: Blocks, kept: Sequence[tf.Tensor] | None = None):
         self.products: list[Product] = []
         self._blocks = blocks
-        self._operand_mask = operand_mask
         self._kept = kept
 
     def __call__(
@@ -84,7 +78,6 @@ class Dot:
         columns: slice | None = None,
         rows: slice | None = None,
     ) -> tf.Tensor:
-        operand = _dropped(operand, self._operand_mask)
         if variable not in self._blocks or operand.shape.rank != 2:
             return product(operand, variable, columns, rows)
         if self._kept is None:
@@ -151,22 +144,26 @@ def in_rows(weight: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     return repeat(weight)
 
 
-def dropping(dot: Callable[..., tf.Tensor], operand_mask: tf.Tensor | None):
-    """`dot` with a recurrent dropout mask on its operands."""
+def dropping(
+    dot: Callable[..., tf.Tensor], operand_mask: tf.Tensor | None
+) -> Callable[..., tf.Tensor]:
+    """`dot` with recurrent dropout: a mask [batch, units] on each operand of that width."""
     if operand_mask is None:
         return dot
+    operand_mask = tf.stop_gradient(operand_mask)  # a constant: nobody asks for its gradient
 
     def dropped(operand, variable, columns=None, rows=None):
-        # A constant: nobody asks for its gradient.
-        return dot(_dropped(operand, tf.stop_gradient(operand_mask)), variable, columns, rows)
+        if operand.shape[-1] == operand_mask.shape[-1]:
+            operand = operand * tf.cast(operand_mask, operand.dtype)
+        return dot(operand, variable, columns, rows)
 
+    dropped.undropped = dot
     return dropped
 
 
-def _dropped(operand, operand_mask):
-    if operand_mask is None or operand.shape[-1] != operand_mask.shape[-1]:
-        return operand
-    return operand * tf.cast(operand_mask, operand.dtype)
+def undropped(dot: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """The same `dot` without recurrent dropout, for what is as wide as a state and is none."""
+    return getattr(dot, "undropped", dot)
 
 
 def is_trained(variable: keras.Variable | tf.Tensor) -> bool:

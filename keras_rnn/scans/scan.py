@@ -66,7 +66,7 @@ def scan(
             of computation). Those that are not trainable cost no gradient work. A plain tensor may stand for a
             variable: `dot` knows it by identity.
         mask: bool[time, batch]; a step with False carries the states.
-        memory: nest of tensors [batch, ...] that every step sees, or None.
+        memory: nest of tensors [batch, ...] or single numbers that every step sees, or None.
         operand_mask: [batch, units], constant over the sequence; multiplies every operand of that width before its
             product with a weight (recurrent dropout after Gal and Ghahramani).
         extras: whether to stack the step's extras.

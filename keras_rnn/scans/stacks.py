@@ -29,11 +29,10 @@ def shape_of(stack: tf.Tensor) -> list[int | tf.Tensor]:
 
 
 def in_parts(nest: Any, sizes: Sequence[int]) -> list[Any]:
-    """The rows of each leaf, in nests of the same structure; a leaf that has no rows stands in all of them."""
-    rows = sum(sizes)
+    """The rows of each leaf, in nests of the same structure; a single number stands in all of them."""
 
     def has_rows(leaf):
-        return leaf is not None and leaf.shape.rank != 0 and leaf.shape[0] in (rows, None)
+        return leaf is not None and leaf.shape.rank != 0
 
     cut = [
         tf.split(leaf, sizes) if has_rows(leaf) else [leaf] * len(sizes)

@@ -309,15 +309,18 @@ def model_inputs(columns: Mapping[str, pipelines.Column]) -> dict[str, tf.Tensor
 
 
 def known_cell(name: str) -> None:
-    """Raises an InputError for a cell that neither the house nor Keras's register knows."""
-    try:
-        cells.make_cell(name, 1)
-    except ValueError as error:
-        registered = (key.split(">")[-1] for key in keras.saving.get_custom_objects())
+    """Raises an InputError for a cell that neither the house nor Keras's register knows, or knows twice."""
+    if name in cells.CELLS:
+        return
+    found = cells.registered_cells(name)
+    if len({*found.values()}) > 1:
+        raise pipelines.InputError(
+            f"--config.cell={name}: several cells have this name; give one of {', '.join(sorted(found))}"
+        )
+    if not found:
+        registered = (key.split(">")[-1] for key in cells.registered_cells())
         near = configs.nearest(name, (*cells.CELLS, *registered))
-        if name in cells.CELLS or "registered" not in str(error):
-            raise
         raise pipelines.InputError(
             f"--config.cell={name}: it must be one of {', '.join(cells.CELLS)}, or the name of a registered class "
             f"of your own (--import=MODULE){near}"
-        ) from None
+        )

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_rnn
+from keras_rnn import scans
 from tests import reference
 
 BATCH, TIME, SOURCE_TIME, FEATURES, MEMORY, UNITS = 3, 4, 5, 2, 6, 4
@@ -177,3 +178,39 @@ def test_what_does_not_go_together():
         keras_rnn.AttentionCell(keras_rnn.GRUCell(2), covering).get_initial_state(3)
     with pytest.raises(ValueError, match="has seen no memory"):
         keras.layers.RNN(keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention))(arrays()[0])
+    with pytest.raises(ValueError, match="give recurrent_dropout to its cell"):
+        keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention, recurrent_dropout=0.5)
+    dropping = keras_rnn.GRUCell(2, recurrent_dropout=0.5)
+    with pytest.raises(ValueError, match="same recurrent_dropout, got 0.0 and 0.5"):
+        keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention, context_cell=dropping)
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+@pytest.mark.parametrize("inner", ["simple_rnn", "layer_norm_simple_rnn"])
+def test_recurrent_dropout_falls_on_nothing_but_the_cells_recurrent_product(inner, order):
+    """What is fed and what attends is as wide as the state here; with all of the state dropped it alone counts."""
+    units, generator = 3, np.random.default_rng(0)
+
+    def normal(*shape):
+        return tf.constant(generator.normal(size=shape), "float32")
+
+    x, memory = normal(2, 5), normal(2, 4, units)
+    cell = keras_rnn.AttentionCell(
+        keras_rnn.make_cell(inner, units),
+        keras_rnn.BahdanauAttention(units),
+        order,
+        memory_size=units,
+    )
+    cell.build((2, 5))
+    states = [normal(2, units) for _ in cell.state_sizes]
+    prepared = cell.prepare_memory(memory)
+    projected = tf.nest.map_structure(
+        lambda leaf: leaf[:, 0], cell.project(x[:, None], scans.product)
+    )
+    dot = scans.dropping(scans.product, tf.zeros([2, units]))
+    dropped, _ = cell.step(projected, states, dot, prepared)
+    cell.cell.recurrent_kernel.assign(tf.zeros([units, units]))
+    expected, _ = cell.step(projected, states, scans.product, prepared)
+    for got, wanted in zip(dropped, expected, strict=True):
+        np.testing.assert_allclose(got, wanted, atol=1e-6)
+    assert np.abs(expected[0]).max() > 0.01

@@ -188,6 +188,10 @@ def test_echo_state_reservoir():
     assert cell.trainable_weights == []
     again = keras_rnn.ESNCell.from_config(cell.get_config())
     assert (again.connectivity, again.spectral_radius, again.leaky) == (0.2, 0.8, 0.5)
+    layer = keras_rnn.FusedRNN(cell)
+    layer.trainable = False
+    layer.trainable = True  # a frozen layer that thaws leaves the reservoir as it is
+    assert layer.trainable_weights == [] and len(layer.non_trainable_weights) == 3
 
 
 def test_the_units_may_be_one_and_features_one():
@@ -209,12 +213,29 @@ def test_make_cell_finds_registered_classes_and_names_the_others():
     assert type(keras_rnn.make_cell("NASCell", 3)) is keras_rnn.NASCell
     with pytest.raises(ValueError, match="'lsmt'.*lecture_lstm"):
         keras_rnn.make_cell("lsmt", 3)
+    with pytest.raises(ValueError, match="nor the name of a cell"):  # a layer, but no cell
+        keras_rnn.make_cell("SpatialDropout1D", 3)
 
 
 @pytest.mark.parametrize(
     "make, message",
     [
         (lambda: keras_rnn.LSTMCell(0), "units must be a positive integer, got 0"),
+        (lambda: keras_rnn.GRUCell(4.0), "units must be a positive integer, got 4.0"),
+        (
+            lambda: keras_rnn.StandardCell(3, recurrent_dropout_kind="candidate"),
+            "recurrent_dropout_kind of StandardCell must be one of .'sequence',.",
+        ),
+        (
+            lambda: keras_rnn.ZoneoutCell(keras_rnn.GRUCell(3), 0.1, recurrent_dropout=0.5),
+            "give recurrent_dropout to its cell",
+        ),
+        (
+            lambda: keras_rnn.ZoneoutCell(
+                keras_rnn.AttentionCell(keras_rnn.GRUCell(3), keras_rnn.BahdanauAttention(3)), 0.1
+            ),
+            "AttentionCell attends",
+        ),
         (lambda: keras_rnn.GRUCell(3, recurrent_dropout=1.0), r"recurrent_dropout .* got 1.0"),
         (lambda: keras_rnn.GRUCell(3, recurrent_dropout_kind="row"), "got 'row'"),
         (

@@ -442,6 +442,10 @@ def test_the_mask_goes_with_the_emissions():
     each = -np.asarray(keras_rnn.crf_log_likelihood(tags, emissions, *weights, mask))
     weighed = model.evaluate(x, tags, sample_weight=weight, verbose=0)
     assert weighed == pytest.approx(np.mean(each * weight), rel=1e-4)
+    column = model.evaluate(x, tags, sample_weight=weight[:, None], verbose=0)
+    assert column == pytest.approx(weighed, rel=1e-6)
+    with pytest.raises(ValueError, match=r"sample weights of a CRF must be \[batch\]"):
+        crf.loss(tags, emissions, np.full(mask.shape, 0.5))
     # Several permitted tags go through fit as well.
     permitted = (tags[..., None] == range(TAGS)) | (np.arange(5) % 2 == 0)[None, :, None]
     partly = -np.mean(keras_rnn.crf_log_likelihood(permitted, emissions, *weights, mask))

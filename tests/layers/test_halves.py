@@ -155,21 +155,21 @@ def test_gradients_of_the_first_states_and_of_the_memory(halving):
         close(one, other)
 
 
-def test_what_a_memory_holds_for_all_rows_goes_to_both_halves():
-    """A table and a number that all rows share, and their gradients from both halves."""
-    x, table = RNG.normal(size=[TIME, BATCH, UNITS]).astype("float32"), tf.ones([3, UNITS])
+def test_a_number_for_all_rows_goes_to_both_halves():
+    """A number that all rows share, and its gradient from both halves."""
+    x = RNG.normal(size=[TIME, BATCH, UNITS]).astype("float32")
     own = tf.constant(RNG.normal(size=[BATCH, UNITS]).astype("float32"))
 
     def step(projected, states, dot, memory):
-        table, share, own = memory
-        return [tf.tanh(projected + share * states[0] * tf.reduce_sum(table, axis=0) + own)], {}
+        share, own = memory
+        return [tf.tanh(projected + share * states[0] + own)], {}
 
     share = tf.constant(0.7)
 
     found = []
     for scan in (scans.scan, scans.scan_in_halves):
         with tf.GradientTape() as tape:
-            memory = (table, share, own)
+            memory = (share, own)
             tape.watch(memory)
             scanned = scan(step, tf.constant(x), [tf.zeros([BATCH, UNITS])], memory=memory)
             total = tf.reduce_sum(scanned.outputs**2)

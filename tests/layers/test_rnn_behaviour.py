@@ -427,11 +427,46 @@ def test_shorthands_are_the_cells():
             ValueError,
             "must hold 2 tensors.*got 1",
         ),
+        (
+            lambda: keras_rnn.LSTM(3, rematerialize=-3),
+            ValueError,
+            "rematerialize must be a number of time steps.*got -3",
+        ),
+        (
+            lambda: keras_rnn.FusedRNN(keras_rnn.GRUCell(3), unroll=True),
+            ValueError,
+            "does not unroll",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_extras_and_a_memory_without_rows_are_refused():
+    """Two halves of the rows get a part each: of what has no rows they would make something else, silently."""
+
+    class RatedCell(keras_rnn.GRUCell):
+        def step(self, projected, states, dot, memory=None):
+            states, _ = super().step(projected, states, dot)
+            return states, {"rate": ops.ones([2 * UNITS])}
+
+    x = values(BATCH, TIME, FEATURES)
+    layer = keras_rnn.FusedRNN(RatedCell(UNITS), return_extras=True)
+    with pytest.raises(ValueError, match=rf"extra 'rate' must be .batch, \.\.\..*\({2 * UNITS},\)"):
+        layer(x)
+    layer = keras_rnn.FusedRNN(keras_rnn.GRUCell(UNITS))
+    with pytest.raises(ValueError, match=rf"tensor of a memory must be .*\({BATCH + 1}, 2\)"):
+        layer(x, memory=values(BATCH + 1, 2))
+
+
+def test_a_frozen_cell_stays_frozen_in_the_shorthand():
+    layer = keras_rnn.GRU(UNITS)
+    layer.cell.trainable = False
+    again = keras_rnn.GRU.from_config(layer.get_config())
+    again.build((None, TIME, FEATURES))
+    assert again.trainable_weights == [] and len(again.weights) == 3
 
 
 def test_a_stateful_layer_refuses_another_batch_size():

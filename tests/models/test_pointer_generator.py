@@ -198,6 +198,11 @@ def test_vectors_and_their_numbers_go_together():
         models.PointerGenerator(ENCODER, units=6)
 
 
+def test_what_a_copying_decoder_has_not_is_refused():
+    with pytest.raises(TypeError, match="has no layers"):
+        models.PointerGenerator({**ENCODER, "vectors_dim": 0}, units=6, layers=2)
+
+
 def test_xla_gives_the_same_loss_and_gradients():
     model = make()
     variables = [variable.value for variable in model.trainable_variables]
