@@ -15,6 +15,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rnn.keras_internals import mask_of
+
 Tensor = Any
 Dot = Callable[[Tensor, Any], Tensor]
 
@@ -333,7 +335,7 @@ class Attention(keras.layers.Layer):
         return (context, alpha) if return_weights else context
 
     def compute_mask(self, query: Tensor, previous_mask: Tensor | None = None) -> Tensor | None:
-        return getattr(query, "_keras_mask", None) if len(query.shape) == 3 else None
+        return mask_of(query) if len(query.shape) == 3 else None
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **_shared_config(self)}

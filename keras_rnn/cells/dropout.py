@@ -7,10 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Stock `keras.layers.RNN` draws one mask a sequence only for cells of this class, which Keras keeps to itself.
-from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
-
 from keras_rnn import draws
+from keras_rnn.keras_internals import DropoutRNNCell, drawn_before_the_loop
 
 
 class RecurrentDropout(DropoutRNNCell):
@@ -21,7 +19,7 @@ class RecurrentDropout(DropoutRNNCell):
     Draws are counter-based (Philox), so that compiled and uncompiled programs draw the same masks.
     """
 
-    dropout = 0.0
+    dropout = 0.0  # of the inputs: `keras.layers.RNN` asks for it
 
     def set_recurrent_dropout(self, rate: float, seed: int | None):
         if not 0 <= rate < 1:
@@ -37,10 +35,8 @@ class RecurrentDropout(DropoutRNNCell):
         """The mask of this sequence, [batch, units], or None. Under stock RNN it is the one drawn before its loop."""
         if not training or not self.recurrent_dropout:
             return None
-        drawn_before = getattr(self, "_recurrent_dropout_mask", None)
-        return (
-            self.keep_mask(state, self.recurrent_dropout) if drawn_before is None else drawn_before
-        )
+        drawn = drawn_before_the_loop(self)
+        return self.keep_mask(state, self.recurrent_dropout) if drawn is None else drawn
 
     def keep_mask(self, like: tf.Tensor, rate: float) -> tf.Tensor:
         """A fresh mask: 0 with probability `rate`, else 1 / (1 - rate)."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_rnn.cells.standard import register
+from keras_rnn.keras_internals import mask_of
 from keras_rnn.scans import scan
 
 # Score of what is forbidden: far below any real score, and finite, so that no difference of two of them is NaN.
@@ -362,12 +363,12 @@ class CRF(keras.layers.Layer):
 
     def decode(self, emissions, mask=None, k: int | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """The best tags and their scores, within the constraints; see `crf_decode`."""
-        mask = _mask_of(emissions) if mask is None else mask
+        mask = mask_of(emissions) if mask is None else mask
         return crf_decode(emissions, *self._constrained(), mask, k)
 
     def marginals(self, emissions, mask=None) -> tf.Tensor:
         """The probability of each tag at each position, within the constraints; see `crf_marginals`."""
-        mask = _mask_of(emissions) if mask is None else mask
+        mask = mask_of(emissions) if mask is None else mask
         return crf_marginals(emissions, *self._constrained(), mask)
 
     def load_addons_weights(self, weights: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -467,12 +468,12 @@ class CRFLoss(keras.losses.Loss):
             given = ops.convert_to_tensor(mask)
             if given.dtype.is_floating or given.shape.rank == 1:
                 mask, weights = None, _sequence_weights(given)
-        mask = _mask_of(emissions) if mask is None else ops.cast(mask, "bool")
+        mask = mask_of(emissions) if mask is None else ops.cast(mask, "bool")
         losses = -self.layer_of().log_likelihood(tags, emissions, mask)
         return tf.reduce_mean(losses if weights is None else losses * weights)
 
     def call(self, tags, emissions):
-        return -self.layer_of().log_likelihood(tags, emissions, _mask_of(emissions))
+        return -self.layer_of().log_likelihood(tags, emissions, mask_of(emissions))
 
     def get_config(self):
         return {"identity": self.identity}
@@ -563,10 +564,6 @@ def _largest(moved: tf.Tensor, k: int) -> tf.Tensor:
 
 def _tensor(weight) -> tf.Tensor:
     return tf.convert_to_tensor(ops.convert_to_tensor(weight))
-
-
-def _mask_of(emissions) -> tf.Tensor | None:
-    return getattr(emissions, "_keras_mask", None)
 
 
 def _sequence_weights(weights: tf.Tensor) -> tf.Tensor:

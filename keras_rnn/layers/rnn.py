@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
-from keras.src.backend.common import global_state
 
 from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.gru import GRUCell
 from keras_rnn.cells.lstm import LSTMCell
 from keras_rnn.cells.standard import register
+from keras_rnn.keras_internals import keep_while_ids_are_known
 from keras_rnn.scans import halving_pays, product, scan, scan_in_chunks, scan_in_halves, swapped
 
 
@@ -49,8 +49,8 @@ class FusedRNN(keras.layers.RNN):
 
     Raises:
         TypeError: for a cell that is not a `keras_rnn.Cell`.
-        ValueError: for a `dtype` other than that of the cell, a `rematerialize` below 1, an `unroll`, a memory or extras
-            that are not [batch, ...].
+        ValueError: for a `dtype` other than that of the cell, a `rematerialize` below 1, an `unroll`, and a memory or
+            extras that are not [batch, ...].
         NotImplementedError: when a second derivative is taken.
 
     Example:
@@ -169,11 +169,10 @@ class FusedRNN(keras.layers.RNN):
     def _first_states(self, sequences, initial_state, memory) -> list[list[tf.Tensor]]:
         """The states to begin with, one list a cell."""
         if initial_state is None and self.stateful:
-            batch_size = sequences.shape[0]
-            if batch_size not in (None, self._expected_batch_size):
+            batch_size, expected = sequences.shape[0], tf.nest.flatten(self.states)[0].shape[0]
+            if batch_size not in (None, expected):
                 raise ValueError(
-                    "A stateful layer wants the same batch size every time: expected "
-                    f"{self._expected_batch_size}, got {batch_size}."
+                    f"A stateful layer wants the same batch size every time: expected {expected}, got {batch_size}."
                 )
             initial_state = self.states
         if initial_state is None:
@@ -284,7 +283,7 @@ class FusedRNN(keras.layers.RNN):
         return super().compute_output_spec(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        _keep_while_ids_are_known(self)
+        keep_while_ids_are_known(self)
         config = super().get_config()
         del config["unroll"]
         return {
@@ -292,17 +291,6 @@ class FusedRNN(keras.layers.RNN):
             "return_extras": self.return_extras,
             "rematerialize": self.rematerialize,
         }
-
-
-def _keep_while_ids_are_known(layer: keras.layers.Layer):
-    """Keeps a layer alive until the model that is being saved or loaded is done.
-
-    While it saves or loads, Keras tells by their ids which objects are shared, also those that `Bidirectional` only
-    copies. If such a layer died meanwhile, another could get its id, and the two would be restored as one.
-    """
-    known = global_state.get_global_attribute("shared_objects/id_to_config_map")
-    if known is not None:
-        known.setdefault("alive", []).append(layer)
 
 
 def _check_rows(what: str, shape: tf.TensorShape, state: tf.Tensor):
