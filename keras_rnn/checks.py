@@ -214,8 +214,22 @@ def _check_bfloat16(cell: Cell, x, memory, report: _Report):
         report.differs("bfloat16", f"mean error {ours:.2e}, in the stock loop {theirs:.2e}")
 
 
-def _copy(cell: Cell, **changes) -> Cell:
-    return type(cell).from_config({**cell.get_config(), **changes})
+def _copy(cell: Cell, dtype: str | None = None) -> Cell:
+    config = cell.get_config()
+    return type(cell).from_config(config if dtype is None else _recast(config, dtype))
+
+
+def _recast(config: dict[str, Any], dtype: str) -> dict[str, Any]:
+    """The config in another precision, with those of the layers inside."""
+
+    def changed(key, value):
+        if key == "dtype":
+            return dtype
+        if isinstance(value, dict) and "dtype" in (value.get("config") or ()):
+            return {**value, "config": _recast(value["config"], dtype)}
+        return value
+
+    return {key: changed(key, value) for key, value in config.items()}
 
 
 def _message(error: Exception) -> str:

@@ -174,7 +174,7 @@ def test_custom_gradients_stand_in_scans_alone():
 
 
 def test_what_keras_keeps_to_itself_stands_in_one_file():
-    private = re.compile(r"keras\.src|_keras_mask|_dropout_mask\b|_expected_batch_size")
+    private = re.compile(r"keras\.src|_keras_mask|\b_\w*dropout_mask|_expected_batch_size")
     users = {
         room(path)
         for path in python_files("keras_rnn")

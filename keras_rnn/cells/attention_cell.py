@@ -12,13 +12,14 @@ from keras_rnn.attention import Attention, LuongAttention
 from keras_rnn.cells.activations import tanh
 from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.standard import register
+from keras_rnn.cells.wrapper import WrapperCell, build_cell
 from keras_rnn.scans import product, undropped
 
 ORDERS = ("before", "after", "between")
 
 
 @register
-class AttentionCell(Cell):
+class AttentionCell(WrapperCell):
     """Any cell, together with an attention over a memory: annotations h_j of a source, of any length.
 
         order="before", Bahdanau's: what the state before the step looks for enters the step
@@ -83,9 +84,7 @@ class AttentionCell(Cell):
         memory_size: int | None = None,
         **kwargs,
     ):
-        if kwargs.get("recurrent_dropout"):
-            raise ValueError("An AttentionCell drops nothing: give recurrent_dropout to its cell.")
-        super().__init__(**{"dtype": cell.dtype_policy, **kwargs})
+        super().__init__(cell, **kwargs)
         if order is None:
             order = "after" if isinstance(attention, LuongAttention) else "before"
             order = order if context_cell is None else "between"
@@ -103,10 +102,9 @@ class AttentionCell(Cell):
                 f"cell and context_cell must have the same recurrent_dropout, got "
                 f"{cell.recurrent_dropout} and {context_cell.recurrent_dropout}."
             )
-        self.cell, self.attention, self.context_cell = cell, attention, context_cell
+        self.attention, self.context_cell = attention, context_cell
         self.order = order
         self.memory_size = memory_size
-        self.output_size = cell.output_size
         sizes = [cell.output_size] if order == "after" else []
         sizes += cell.state_sizes
         # As many as the memory has positions.
@@ -130,9 +128,9 @@ class AttentionCell(Cell):
             "after": self.output_size,
             "between": 0,
         }[self.order]
-        _build(self.cell, (batch, features + self.fed_size))
+        build_cell(self.cell, (batch, features + self.fed_size))
         if self.context_cell is not None:
-            _build(self.context_cell, (batch, self.memory_size))
+            build_cell(self.context_cell, (batch, self.memory_size))
         if not self.attention.built:
             self.attention.build((batch, self.output_size), (batch, None, self.memory_size))
             self.attention.built = True
@@ -223,17 +221,12 @@ class AttentionCell(Cell):
         past = [self.attention.remember(alpha, before) for before in past]
         return context, ops.cast(alpha, values.dtype), past
 
-    def operand_mask(self, state, training):
-        return self.cell.operand_mask(state, training)
-
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        for name in ("recurrent_dropout", "seed"):  # those of the wrapped cell count
-            del config[name]
+        del config["seed"]  # it draws nothing
         serialize = keras.saving.serialize_keras_object
         return {
             **config,
-            "cell": serialize(self.cell),
             "attention": serialize(self.attention),
             "order": self.order,
             "context_cell": serialize(self.context_cell),
@@ -245,12 +238,6 @@ class AttentionCell(Cell):
         restored = keras.saving.deserialize_keras_object
         parts = {name: restored(config.pop(name)) for name in ("cell", "attention", "context_cell")}
         return cls(**parts, **config)
-
-
-def _build(cell: Cell, input_shape) -> None:
-    if not cell.built:
-        cell.build(input_shape)
-        cell.built = True
 
 
 # A cell's projection of [x; fed], where `fed` is known only in the step. Where the cell says that its projection is a

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import keras
-import numpy as np
-from keras import activations
+import tensorflow as tf
+from keras import activations, initializers
 
 from keras_rnn.cells.standard import StandardCell, register
 
@@ -65,16 +64,15 @@ class ESNCell(StandardCell):
         self.spectral_radius = spectral_radius
         self.activation = activations.get(activation)
 
-    def build(self, input_shape):
-        super().build(input_shape)
-        self.recurrent_kernel.assign(self._reservoir(np.asarray(self.recurrent_kernel)))
-
-    def _reservoir(self, kernel: np.ndarray) -> np.ndarray:
-        """The kernel with most of its weights set to 0, scaled to the spectral radius."""
-        keep = np.asarray(keras.random.uniform(kernel.shape, seed=self.seed)) < self.connectivity
-        kernel = kernel * keep
-        radius = np.abs(np.linalg.eigvals(kernel.astype("float64"))).max()
-        return kernel if radius == 0 else kernel * (self.spectral_radius / radius)
+    def initial_recurrent_kernel(self, shape, dtype=None):
+        """The reservoir: most of its weights are 0, and it is scaled to the spectral radius."""
+        kernel = super().initial_recurrent_kernel(shape, dtype=dtype)
+        # An initializer draws wherever a layer may be built, while a graph is traced as well.
+        keep = initializers.RandomUniform(0, 1, self.seed)(shape) < self.connectivity
+        kernel = tf.where(keep, kernel, tf.zeros_like(kernel))
+        radius = tf.reduce_max(tf.abs(tf.linalg.eigvals(tf.cast(kernel, "float64"))))
+        scale = tf.where(radius > 0, self.spectral_radius / radius, 1.0)
+        return kernel * tf.cast(scale, kernel.dtype)
 
     def step(self, projected, states, dot, memory=None):
         (a_prev,) = states

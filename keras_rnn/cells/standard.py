@@ -95,7 +95,7 @@ class StandardCell(Cell):
             shape=(self.units, width),
             name="recurrent_kernel",
             trainable=self.trained,
-            initializer=self.recurrent_initializer,
+            initializer=self.initial_recurrent_kernel,
             regularizer=self.recurrent_regularizer,
             constraint=self.recurrent_constraint,
         )
@@ -107,6 +107,9 @@ class StandardCell(Cell):
             regularizer=self.bias_regularizer,
             constraint=self.bias_constraint,
         )
+
+    def initial_recurrent_kernel(self, shape, dtype=None) -> tf.Tensor:
+        return self.recurrent_initializer(shape, dtype=dtype)
 
     def initial_bias(self, shape, dtype=None) -> tf.Tensor:
         return self.bias_initializer(shape, dtype=dtype)

@@ -9,25 +9,26 @@ import tensorflow as tf
 
 from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.standard import register
+from keras_rnn.cells.wrapper import WrapperCell, build_cell
 
 
 @register
-class ZoneoutCell(Cell):
-    """Zoneout around a cell: in training, each unit of a state keeps its previous value with a given probability.
+class ZoneoutCell(WrapperCell):
+    """Zoneout around any cell: in training, each unit of a state keeps its previous value with a given probability.
 
         s = d * s_prev + (1 - d) * s_new,     d ~ Bernoulli(rate), drawn at every step      in training
         s = rate * s_prev + (1 - rate) * s_new                                             otherwise
 
-    Weights, states and extras are those of the wrapped cell.
+    Weights, states and extras are those of the wrapped cell. What an attention remembers of its memory is not zoned.
 
     Arguments:
-        cell: any `Cell` but one that attends: there the zoneout belongs inside, around the attending cell's own.
+        cell: any `Cell`.
         rates: the rate of each state, or one number for all of them. For an LSTM, (rate of a, rate of c).
         **kwargs: `seed`, and those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for a number of rates other than that of the states, a rate outside of [0, 1), a cell that attends,
-            or a recurrent dropout of its own.
+        ValueError: for a number of rates other than that of the states, a rate outside of [0, 1), or a recurrent
+            dropout of its own.
 
     Source: Krueger et al. 2017, equations 5 and 6.
 
@@ -40,28 +41,30 @@ class ZoneoutCell(Cell):
     """
 
     def __init__(self, cell: Cell, rates: float | Sequence[float], **kwargs):
-        if hasattr(cell, "build_memory"):
-            raise ValueError(
-                f"{type(cell).__name__} attends: put the ZoneoutCell around the cell that is in it."
-            )
-        if kwargs.get("recurrent_dropout"):
-            raise ValueError("A ZoneoutCell drops nothing: give recurrent_dropout to its cell.")
-        super().__init__(**{"dtype": cell.dtype_policy, **kwargs})
+        super().__init__(cell, **kwargs)
         count = len(cell.state_sizes)
         self.rates = [float(rates)] * count if isinstance(rates, (int, float)) else list(rates)
         if len(self.rates) != count or not all(0 <= rate < 1 for rate in self.rates):
             raise ValueError(
                 f"rates must be a number in [0, 1) or {count} of them, one a state; got {rates}."
             )
-        self.cell = cell
         self.state_size = cell.state_size
-        self.output_size = cell.output_size
         self.seed_generator = keras.random.SeedGenerator(self.seed)
+        # What an attention remembers, a number for each position of the memory, is no state of units.
+        self.zoned = [None not in tf.nest.flatten(size) for size in self.state_sizes]
 
     def build(self, input_shape):
-        if not self.cell.built:
-            self.cell.build(input_shape)
-            self.cell.built = True
+        build_cell(self.cell, input_shape)
+
+    def build_memory(self, memory_shape):
+        if hasattr(self.cell, "build_memory"):
+            self.cell.build_memory(memory_shape)
+
+    def initial_states(self, batch_size, memory=None):
+        return self.cell.initial_states(batch_size, memory)
+
+    def get_initial_state(self, batch_size=None):
+        return self.cell.get_initial_state(batch_size)
 
     @property
     def input_kernel(self):
@@ -71,36 +74,33 @@ class ZoneoutCell(Cell):
         projected = self.cell.project(x, dot, training=training)
         if not training:
             return {"cell": projected}
+        rows = tf.unstack(tf.shape(x)[:2])
         kept = [
-            tf.cast(self.uniform([*tf.unstack(tf.shape(x)[:2]), *_shape(size)]) < rate, x.dtype)
-            for size, rate in zip(self.state_sizes, self.rates)
+            tf.cast(self.uniform([*rows, *tf.nest.flatten(size)]) < rate, x.dtype)
+            for size, rate, zoned in zip(self.state_sizes, self.rates, self.zoned)
+            if zoned
         ]
         return {"cell": projected, "kept": kept}
 
     def step(self, projected, states, dot, memory=None):
         new_states, extras = self.cell.step(projected["cell"], states, dot, memory)
-        kept = projected.get("kept", self.rates)
-        return [d * s + (1 - d) * n for d, s, n in zip(kept, states, new_states)], extras
+        rates = [rate for rate, zoned in zip(self.rates, self.zoned) if zoned]
+        kept = iter(projected.get("kept", rates))
+        return [
+            _mixed(next(kept), s, n) if zoned else n
+            for s, n, zoned in zip(states, new_states, self.zoned)
+        ], extras
 
     def prepare_memory(self, memory, memory_mask=None, **kwargs):
         return self.cell.prepare_memory(memory, memory_mask, **kwargs)
 
-    def operand_mask(self, state, training):
-        return self.cell.operand_mask(state, training)
-
     def get_config(self):
-        config = super().get_config()
-        del config["recurrent_dropout"]  # that of the wrapped cell counts
-        return {
-            **config,
-            "cell": keras.saving.serialize_keras_object(self.cell),
-            "rates": self.rates,
-        }
+        return {**super().get_config(), "rates": self.rates}
 
     @classmethod
     def from_config(cls, config):
         return cls(keras.saving.deserialize_keras_object(config.pop("cell")), **config)
 
 
-def _shape(size: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (size,) if isinstance(size, int) else tuple(size)
+def _mixed(d, s_prev: tf.Tensor, s_new: tf.Tensor) -> tf.Tensor:
+    return d * s_prev + (1 - d) * s_new

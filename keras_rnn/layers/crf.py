@@ -263,7 +263,8 @@ class _Chain:
         entries = tf.reverse(tf.scan(backward, reverse, entry), [0])[: self.time]
         tags = tf.transpose(entries % self.tags, [1, 2, 0])
         tags = tf.where(self.mask[:, None, :], tags, 0)
-        return tags, tf.where(self.real[:, None], best, 0.0)
+        empty = tf.one_hot(0, k, 0.0, FORBIDDEN)  # its one sequence is none
+        return tags, tf.where(self.real[:, None], best, tf.cast(empty, best.dtype))
 
 
 @register

@@ -130,8 +130,11 @@ class FusedRNN(keras.layers.RNN):
         mask=None,
         memory=None,
         memory_mask=None,
+        sequences_mask=None,
         training=False,
     ):
+        # Keras hands on the mask of the sequences by that name where there are other tensors.
+        mask = sequences_mask if mask is None else mask
         x = swapped(sequences)
         if mask is not None:
             mask = swapped(ops.cast(mask, "bool"))

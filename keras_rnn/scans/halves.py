@@ -60,7 +60,8 @@ def scan_in_halves(
         found = found if extras else {}
         if real is not None:
             real = Real(real)
-            new = [real.choose(one, old) for one, old in zip(new, states, strict=True)]
+            pairs = zip(new, states, strict=True)
+            new = [real.choose(tf.cast(one, old.dtype), old) for one, old in pairs]
             found = {name: real.choose(extra, None) for name, extra in found.items()}
         return list(new), found
 

@@ -81,14 +81,16 @@ class Dot:
         if variable not in self._blocks or operand.shape.rank != 2:
             return product(operand, variable, columns, rows)
         if self._kept is None:
-            result = tf.matmul(operand, self._blocks(variable, columns, rows))
+            block = self._blocks(variable, columns, rows)
+            result = tf.matmul(operand, tf.cast(block, operand.dtype))
         else:
             result = self._kept[len(self.products)]
         entry = Product(operand, variable, columns, rows, result)
         self.products.append(entry)
         if self._kept is None:
             return result
-        return self._tap(entry, self._blocks.transposed(variable, columns, rows))
+        transposed = self._blocks.transposed(variable, columns, rows)
+        return self._tap(entry, tf.cast(transposed, operand.dtype))
 
     @staticmethod
     def _tap(entry: Product, transposed: tf.Tensor) -> tf.Tensor:
@@ -175,5 +177,7 @@ def sum_dtype(leaf: tf.Tensor) -> tf.DType:
 
 
 def _span(size: int, part: slice | None) -> tuple[int, int]:
-    start, stop, _ = (part or slice(None)).indices(size)
+    start, stop, step = (part or slice(None)).indices(size)
+    if step != 1:
+        raise ValueError(f"dot takes columns and rows that lie side by side, not every {step}th.")
     return start, stop

@@ -194,6 +194,20 @@ def test_echo_state_reservoir():
     assert layer.trainable_weights == [] and len(layer.non_trainable_weights) == 3
 
 
+def test_an_echo_state_network_is_built_while_a_graph_is_traced():
+    layer = keras_rnn.FusedRNN(keras_rnn.ESNCell(8, connectivity=0.5, spectral_radius=0.7))
+
+    class Reading(keras.Model):
+        def call(self, x):
+            return layer(x)
+
+    model = Reading()
+    model.compile("sgd", "mse")
+    model.predict(np.ones([4, 5, 3], "float32"), verbose=0)
+    reservoir = np.asarray(layer.cell.recurrent_kernel, "float64")
+    assert np.abs(np.linalg.eigvals(reservoir)).max() == pytest.approx(0.7, rel=1e-4)
+
+
 def test_the_units_may_be_one_and_features_one():
     for name in keras_rnn.CELLS:
         cell = make_cell(name, 1, 1, "float64")
@@ -229,12 +243,6 @@ def test_make_cell_finds_registered_classes_and_names_the_others():
         (
             lambda: keras_rnn.ZoneoutCell(keras_rnn.GRUCell(3), 0.1, recurrent_dropout=0.5),
             "give recurrent_dropout to its cell",
-        ),
-        (
-            lambda: keras_rnn.ZoneoutCell(
-                keras_rnn.AttentionCell(keras_rnn.GRUCell(3), keras_rnn.BahdanauAttention(3)), 0.1
-            ),
-            "AttentionCell attends",
         ),
         (lambda: keras_rnn.GRUCell(3, recurrent_dropout=1.0), r"recurrent_dropout .* got 1.0"),
         (lambda: keras_rnn.GRUCell(3, recurrent_dropout_kind="row"), "got 'row'"),

@@ -213,6 +213,49 @@ def test_zoneout_keeps_each_state_with_its_own_rate():
         np.testing.assert_allclose(state, rate * old + (1 - rate) * new, rtol=1e-10)
 
 
+@pytest.mark.parametrize("wrapped", ["zoneout", "attention"])
+def test_the_stock_loop_draws_one_mask_a_sequence_for_a_cell_in_a_cell(wrapped):
+    seen = []
+
+    class SpiedCell(keras_rnn.GRUCell):
+        def operand_mask(self, state, training):
+            seen.append(super().operand_mask(state, training))
+            return seen[-1]
+
+    inner = SpiedCell(UNITS, recurrent_dropout=0.5, seed=3)
+    states = [np.zeros([2, UNITS], "float32")]
+    if wrapped == "zoneout":
+        cell = keras_rnn.ZoneoutCell(inner, 0.1)
+    else:
+        cell = keras_rnn.AttentionCell(inner, keras_rnn.BahdanauAttention(3), memory_size=4)
+        states.append(np.ones([2, 7, 4], "float32"))
+    layer, x = keras.layers.RNN(cell), np.ones([2, 6, 3], "float32")
+    layer(x, states, training=True)
+    first, count = np.asarray(seen[-1]), len(seen)
+    for mask in seen[-6:]:
+        np.testing.assert_array_equal(mask, first)
+    layer(x, states, training=True)
+    assert (np.asarray(seen[-1]) != first).any() and len(seen) > count
+
+
+def test_zoneout_around_attention():
+    """What is drawn zones the cell's states, and not what the attention remembers of the memory."""
+    memory = np.random.default_rng(0).normal(size=[2, 7, 4]).astype("float32")
+    x = np.ones([2, 5, 3], "float32")
+    attention = keras_rnn.BahdanauAttention(3, coverage=True)
+    cell = keras_rnn.AttentionCell(keras_rnn.GRUCell(UNITS), attention)
+    layer = keras_rnn.FusedRNN(cell, return_sequences=True)
+    plain = layer(x, memory=memory)
+    zoned = keras_rnn.FusedRNN(keras_rnn.ZoneoutCell(cell, 0.0), return_state=True)
+    last, state, remembered = zoned(x, memory=memory, training=True)
+    np.testing.assert_allclose(last, plain[:, -1], rtol=1e-6)
+    np.testing.assert_allclose(np.sum(remembered, axis=1), [5, 5], rtol=1e-5)
+    kept = keras_rnn.FusedRNN(keras_rnn.ZoneoutCell(cell, 1 - 1e-7), return_state=True)
+    last, state, remembered = kept(x, memory=memory)
+    np.testing.assert_allclose(state, 0, atol=1e-5)
+    np.testing.assert_allclose(np.sum(remembered, axis=1), [5, 5], rtol=1e-5)
+
+
 def test_zoneout_draws_anew_at_every_step():
     cell = keras_rnn.ZoneoutCell(keras_rnn.SimpleRNNCell(64, dtype="float64"), rates=0.5, seed=3)
     build_randomly(cell, FEATURES)

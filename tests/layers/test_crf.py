@@ -152,8 +152,8 @@ def test_decoding_and_marginals_in_every_mask(compiled):
         if mask.any():
             np.testing.assert_allclose(scores[row][: len(order)], wanted[order], atol=1e-5)
             assert np.all(scores[row][len(order) :] < -1e8)  # There are no more.
-        else:
-            np.testing.assert_array_equal(scores[row], 0.0)
+        else:  # its one sequence is empty
+            np.testing.assert_array_equal(scores[row], [0.0, *[-1e9] * (k - 1)])
         np.testing.assert_array_equal(np.asarray(tags)[row][:, ~mask], 0)
         shares = np.zeros((TIME, TAGS))
         for path, probability in zip(every, np.exp(wanted - log_sum(wanted)), strict=True):
@@ -229,7 +229,7 @@ def test_no_rows_and_no_time_steps():
         np.testing.assert_array_equal(value, np.zeros(rows))
         assert tags.shape == (rows, time) and several.shape == (rows, 2, time)
         np.testing.assert_array_equal(score, np.zeros(rows))
-        np.testing.assert_array_equal(scores, np.zeros((rows, 2)))
+        np.testing.assert_array_equal(scores, [[0.0, -1e9]] * rows if rows else scores)
         assert marginals.shape == (rows, time, TAGS)
 
 

@@ -461,6 +461,28 @@ def test_extras_and_a_memory_without_rows_are_refused():
         layer(x, memory=values(BATCH + 1, 2))
 
 
+@pytest.mark.parametrize("beside", ["memory", "initial_state"])
+def test_the_mask_of_the_sequences_counts_beside_other_tensors(beside):
+    """Keras gives a layer of several tensors the mask of each by name."""
+    ids = np.array([[1, 2, 3, 0, 0], [4, 5, 0, 0, 0], [1, 1, 1, 1, 1]])
+    embedding = keras.layers.Embedding(9, 4, mask_zero=True)
+    given = {"initial_state": values(3, UNITS)}
+    cell = keras_rnn.GRUCell(UNITS)
+    if beside == "memory":
+        given = {"memory": values(3, 7, 6)}
+        cell = keras_rnn.AttentionCell(cell, keras_rnn.BahdanauAttention(5))
+    layer = keras_rnn.FusedRNN(cell)
+    x = embedding(ids)
+    expected = layer(np.asarray(x), mask=ids > 0, **given)
+    np.testing.assert_array_equal(layer(x, **given), expected)
+    inputs, other = (
+        keras.Input([None], dtype="int32"),
+        keras.Input(next(iter(given.values())).shape[1:]),
+    )
+    model = keras.Model([inputs, other], layer(embedding(inputs), **{beside: other}))
+    np.testing.assert_allclose(model([ids, *given.values()]), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_frozen_cell_stays_frozen_in_the_shorthand():
     layer = keras_rnn.GRU(UNITS)
     layer.cell.trainable = False

@@ -231,6 +231,42 @@ def test_frozen_weights_get_no_gradient_and_disturb_no_other(frozen):
     assert set(differentiate(layer, x).gradients) == set(everything)
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_dot_takes_a_weight_and_an_operand_of_other_precisions(policy):
+    """As the plain product does: the result has the precision of the operand."""
+
+    class WideCell(keras_rnn.SimpleRNNCell):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.wide = self.add_weight(shape=(UNITS, UNITS), name="wide", autocast=False)
+
+        def step(self, projected, states, dot, memory=None):
+            (a_prev,) = states
+            a = projected + dot(a_prev, self.wide)
+            return [ops.tanh(a + ops.cast(dot(ops.cast(a, "float32"), self.wide), a.dtype))], {}
+
+    cell = WideCell(UNITS, dtype=policy)
+    x = values(BATCH, TIME, FEATURES)
+    fused = keras_rnn.FusedRNN(cell, return_sequences=True)
+    fused.build(x.shape)
+    ours = differentiate(fused, x).arrays()
+    theirs = differentiate(stock(cell, return_sequences=True), x).arrays()
+    assert ours.keys() == theirs.keys() and any("wide" in name for name in ours)
+    for name, array in ours.items():
+        np.testing.assert_allclose(array, theirs[name], rtol=0.1, atol=0.1, err_msg=name)
+
+
+def test_dot_refuses_every_other_column():
+    class GappyCell(keras_rnn.SimpleRNNCell):
+        def step(self, projected, states, dot, memory=None):
+            return [
+                projected + dot(states[0], self.recurrent_kernel, columns=slice(0, None, 2))
+            ], {}
+
+    with pytest.raises(ValueError, match="lie side by side, not every 2th"):
+        keras_rnn.FusedRNN(GappyCell(UNITS))(values(BATCH, TIME, FEATURES))
+
+
 def test_an_echo_state_network_costs_no_weight_gradients():
     """Its backward graph lacks the two products over all time steps that an Elman network's has: of each kernel."""
 
