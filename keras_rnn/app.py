@@ -104,8 +104,8 @@ def _status(arguments: list[str]) -> int:
         return _run(arguments)
     except UsageError as error:
         return _fail(error)
-    except KeyboardInterrupt as interruption:
-        print(f"keras-rnn: {interruption or 'interrupted'}", file=sys.stderr)
+    except KeyboardInterrupt as stopped:
+        print(f"keras-rnn: {str(stopped) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader went away (`| head`); what Python still wants to flush has nowhere to go.
@@ -194,11 +194,13 @@ def _split(command: str, arguments: Sequence[str]) -> tuple[list[str], dict[str,
                 raise UsageError(f"--config.{name} is given twice")
             overrides[name] = value
             continue
-        known = {*FLAGS[command], "config"}
         if name not in FLAGS[command]:
             raise UsageError(
                 f"{command} has no flag --{name}"
-                + (configs.nearest(name, known) or f" (flags: --{', --'.join(FLAGS[command])})")
+                + (
+                    configs.nearest(name, FLAGS[command])
+                    or f" (flags: --{', --'.join(FLAGS[command])})"
+                )
             )
         if not equals:
             if not rest or rest[0].startswith("--"):
@@ -225,8 +227,7 @@ def override(
     """Puts `--config.K=V` into a config, checked; raises UsageError with the nearest key."""
     for name in overrides:
         if name not in keys:
-            task_word = "there is no config key "
-            raise UsageError(f"{task_word}{name}{configs.nearest(name, keys)}")
+            raise UsageError(f"there is no config key {name}{configs.nearest(name, keys)}")
         if live_only and not keys[name].live:
             raise UsageError(
                 f"--config.{name} belongs to training; it cannot be changed afterwards"

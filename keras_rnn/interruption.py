@@ -10,9 +10,13 @@ from collections.abc import Iterator
 def remembered() -> Iterator[list[bool]]:
     """Within the context Ctrl-C raises KeyboardInterrupt, as always, and the list that it gives is no longer empty.
 
-    Deep in a library the exception may come out as any other, or be lost.
+    Deep in a library the exception may come out as any other, or be lost. SIGTERM ends the process in order, so that
+    nothing half-written stays behind.
     """
     came = []
+
+    def end(*_):
+        raise SystemExit(128 + signal.SIGTERM)
 
     def come(*_):
         came.append(True)
@@ -22,11 +26,15 @@ def remembered() -> Iterator[list[bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    before = signal.signal(signal.SIGINT, come)
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in ((signal.SIGINT, come), (signal.SIGTERM, end))
+    }
     try:
         yield came
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -28,6 +28,8 @@ def predict(run: Run, source: str = "", target: str = "", output_format: str = "
         output_format: `jsonl`, `text` (the answer alone) or `same` (the input's own format).
     """
     source = source or "-"
+    if not target and sys.stdout is None:
+        raise pipelines.InputError("is closed; name a file with --output", "standard output")
     if os.path.isdir(target):
         raise pipelines.InputError("is a folder; --output names a file", target)
     counts = collections.Counter()
@@ -105,8 +107,7 @@ class _Json:
 
     def write(self, record, answer):
         row = {} if isinstance(record, pipelines.InputError) else record.row
-        json.dump({**row, **answer}, self.file, ensure_ascii=False)
-        self.file.write("\n")
+        self.file.write(json.dumps({**row, **answer}, ensure_ascii=False) + "\n")
 
 
 class _Text:
@@ -139,8 +140,7 @@ class _Same:
         bad = "error" in answer
         if self.kind == "jsonl":
             row = answer if bad else self.task.as_row(record, answer)
-            json.dump(row, self.file, ensure_ascii=False)
-            self.file.write("\n")
+            self.file.write(json.dumps(row, ensure_ascii=False) + "\n")
         elif bad and self.header is None:
             self.bad_before_header += 1
         elif bad:

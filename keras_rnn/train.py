@@ -1,5 +1,6 @@
 """Training: the command, from files to a trained workdir."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -59,13 +60,14 @@ def train(
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.precision)
         folder.make()
-        if replicas.is_chief:
-            pipelines.remove_parts(folder.path)
-            data = prepare_data(task, folder, train_data, dev_data, config.seed)
-        replicas.wait()
-        if not replicas.is_chief:
-            data = open_data(task, folder)
-        return _train(task, folder, data, changed, facts, replicas, parent)
+        with folder.locked() if replicas.is_chief else contextlib.nullcontext():
+            if replicas.is_chief:
+                pipelines.remove_parts(folder.path)
+                data = prepare_data(task, folder, train_data, dev_data, config.seed)
+            replicas.wait()
+            if not replicas.is_chief:
+                data = open_data(task, folder)
+            return _train(task, folder, data, changed, facts, replicas, parent)
     except tf.errors.OpError as error:
         if replicas.workers == 1:
             raise

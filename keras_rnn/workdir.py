@@ -1,9 +1,12 @@
 """The folder of a run: which file lies where, and what was done there so far."""
 
+import contextlib
+import fcntl
 import itertools
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import pipelines
@@ -50,6 +53,28 @@ class Workdir:
             os.makedirs(self.path, exist_ok=True)
         except OSError as error:
             raise pipelines.InputError(f"cannot be made: {error.strerror}", self.path) from None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the context no other process trains here; a killed one leaves no lock behind.
+
+        Raises:
+            InputError: where one does.
+        """
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise pipelines.InputError(
+                    "another training is at work here; wait for its end or use another --workdir",
+                    self.path,
+                ) from None
+            except OSError:  # a file system that knows no locks
+                pass
+            yield
+        finally:
+            os.close(folder)
 
     def require(self) -> None:
         if not self.exists():

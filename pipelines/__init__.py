@@ -14,12 +14,21 @@ _HOMES = {
     "files": [
         "atomic_directory",
         "atomic_write",
+        "beginning",
         "expand",
         "numbered_lines",
         "open_bytes",
         "remove_parts",
     ],
-    "readers": ["MAX_BYTES", "Record", "checked_delimiter", "cut_text", "read_lines", "read_table"],
+    "readers": [
+        "MAX_BYTES",
+        "Record",
+        "checked_delimiter",
+        "cut_text",
+        "json_object",
+        "read_lines",
+        "read_table",
+    ],
     "attributes": ["ATTRIBUTES", "word_attributes"],
     "text": [
         "END",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.errors import InputError
+from pipelines.files import atomic_write
 from pipelines.wav import LOUDEST, RATES
 
 # Power below that of the whole sound by this factor says nothing more: silence and the noise of a quiet room.
@@ -57,7 +59,10 @@ def write_waveform(file: str | os.PathLike, waveform: np.ndarray, rate: int) -> 
     """Writes float32[time] as 16-bit WAV."""
     import soundfile
 
-    soundfile.write(os.fspath(file), waveform, rate, subtype="PCM_16", format="WAV")
+    sound = io.BytesIO()
+    soundfile.write(sound, waveform, rate, subtype="PCM_16", format="WAV")
+    with atomic_write(file, binary=True) as stream:
+        stream.write(sound.getvalue())
 
 
 def resample(waveform: tf.Tensor, rate: int | tf.Tensor, target_rate: int) -> tf.Tensor:

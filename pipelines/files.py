@@ -6,6 +6,7 @@ import contextlib
 import errno
 import glob
 import gzip
+import io
 import os
 import re
 import secrets
@@ -24,6 +25,9 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # A physical line above this is no line of text; reading on would only fill the memory.
 LONGEST_LINE = 64 * 2**20
+
+# As much of a file as tells its format.
+_AT_HAND = 2**16
 
 # What `_new_name` makes.
 _PART = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.part")
@@ -87,7 +91,7 @@ def open_bytes(file: str) -> Iterator[IO[bytes]]:
         InputError: the file cannot be opened, or it is compressed and damaged.
     """
     if file == STANDARD_INPUT:
-        yield sys.stdin.buffer
+        yield _standard_input()
         return
     try:
         stream = gzip.open(file, "rb") if without_gz(file) != file else open(file, "rb")
@@ -105,6 +109,48 @@ def open_bytes(file: str) -> Iterator[IO[bytes]]:
             if error.errno in (errno.EISDIR, errno.EIO, errno.EINVAL) and error.filename is None:
                 raise InputError(f"cannot be read: {error.strerror}", file) from error
             raise
+
+
+def _standard_input() -> IO[bytes]:
+    if sys.stdin is None:
+        raise InputError("is closed; name a file", shown(STANDARD_INPUT))
+    return sys.stdin.buffer
+
+
+def beginning(file: str) -> bytes:
+    """The first line of a file, whole, and what else is at hand of its first 64 KiB.
+
+    Standard input keeps it for whoever reads next.
+
+    Raises:
+        InputError: as for `open_bytes`.
+    """
+    with open_bytes(file) as stream:
+        head = stream.readline(LONGEST_LINE)
+        if head.endswith(b"\n") and len(head) < _AT_HAND:
+            more = stream.read1 if file == STANDARD_INPUT else stream.read
+            head += more(_AT_HAND - len(head))
+    if file == STANDARD_INPUT:
+        sys.stdin = io.TextIOWrapper(io.BufferedReader(_Rejoined(head, sys.stdin)))
+    return head
+
+
+class _Rejoined(io.RawIOBase):
+    """What was read of standard input to look at it, and then the rest."""
+
+    def __init__(self, head: bytes, stream: IO[str]):
+        self.head = head
+        self.stream = stream  # kept whole: without it, its buffer would be closed
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        if not self.head:
+            return self.stream.buffer.readinto1(buffer)
+        size = min(len(buffer), len(self.head))
+        buffer[:size], self.head = self.head[:size], self.head[size:]
+        return size
 
 
 def shown(file: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from pipelines import files as _files
 from pipelines import readers as _readers
@@ -95,17 +95,16 @@ def _records(
             yield from _readers.cut_records(pairs, max_bytes, counts)
         else:
             optional = () if targets else ("target",)
-            yield from _texts_alone(
-                read_table(
-                    file,
-                    _COLUMNS,
-                    delimiter,
-                    max_bytes,
-                    counts,
-                    optional,
-                    on_error,
-                    json_lines=form == "jsonl",
-                )
+            yield from read_table(
+                file,
+                _COLUMNS,
+                delimiter,
+                max_bytes,
+                counts,
+                optional,
+                on_error,
+                json_lines=form == "jsonl",
+                texts=tuple(_COLUMNS),
             )
 
 
@@ -190,11 +189,3 @@ def _pairs_of_columns(file: str, delimiter: str | None) -> Iterator[Record | Inp
                     name,
                     number,
                 )
-
-
-def _texts_alone(records: Iterable[Record | InputError]) -> Iterator[Record | InputError]:
-    """Puts an error in place of a record of JSON whose source or target is a list."""
-    for record in records:
-        fields = {} if isinstance(record, InputError) else record
-        lists = [side for side in fields if not isinstance(fields[side], str)]
-        yield record.error(f"{lists[0]!r} is a list; one text is needed") if lists else record

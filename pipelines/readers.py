@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import json
+import math
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -64,6 +65,7 @@ def read_table(
     optional: Collection[str] = (),
     on_error: str = "raise",
     json_lines: bool = False,
+    texts: Collection[str] = (),
 ) -> Iterator[Record | InputError]:
     """Reads tables with a header, JSON lines and tensorflow-datasets, one record at a time.
 
@@ -84,6 +86,7 @@ def read_table(
         on_error: "raise", or "yield" to put an `InputError` in place of a bad row and go on.
             A bad file (missing, no such column, damaged gzip) always raises.
         json_lines: one JSON object a line, whatever the suffix says: for standard input.
+        texts: fields that are one text; a list of JSON is a bad row there.
 
     Raises:
         InputError: with file and line.
@@ -105,7 +108,21 @@ def read_table(
             records = _json_records(file, columns, optional, on_error)
         else:
             records = _table_records(file, columns, delimiter, optional, on_error)
-        yield from cut_records(records, max_bytes, counts)
+        yield from cut_records(_texts_alone(records, texts, on_error), max_bytes, counts)
+
+
+def _texts_alone(
+    records: Iterable[Record | InputError], texts: Collection[str], on_error: str
+) -> Iterator[Record | InputError]:
+    """Puts an error in place of a record with a list where one text is needed."""
+    for record in records:
+        fields = {} if isinstance(record, InputError) else record
+        lists = [name for name in texts if not isinstance(fields.get(name, ""), str)]
+        if lists:
+            record = record.error(f"{lists[0]!r} is a list; one text is needed")
+            if on_error == "raise":
+                raise record
+        yield record
 
 
 def read_lines(
@@ -400,21 +417,35 @@ def _refuse_constant(name: str):
     raise json.JSONDecodeError(f"{name} is no JSON", name, 0)
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise json.JSONDecodeError(f"{digits} is no number of 64 bits", digits, 0)
+    return number
+
+
 # Python would read NaN and Infinity, which other readers of our answers could not.
-_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
-def _json_record(
-    line: str, columns: Mapping[str, str], optional: Collection[str], name: str, number: int
-) -> Record:
+def json_object(line: str, name: str, number: int) -> dict[str, object]:
+    """The JSON object of a line.
+
+    Raises:
+        InputError: for anything else, also for an object that could not be written again as UTF-8 and as JSON.
+    """
     try:
         row = _STRICT.decode(line)
+        if "\\u" in line:
+            json.dumps(row, ensure_ascii=False).encode("utf-8")
     except json.JSONDecodeError as error:
         hint = "; write one object a line (jq -c '.[]')" if line.lstrip().startswith("[") else ""
         place = f"{error.msg} at character {error.colno}"
         raise InputError(f"not a JSON object: {place}{hint}", name, number) from None
     except RecursionError:
         raise InputError("not a JSON object: nested too deep", name, number) from None
+    except UnicodeEncodeError:
+        raise InputError("holds half a surrogate pair, no text", name, number) from None
     if not isinstance(row, dict):
         kind = "a list" if isinstance(row, list) else type(row).__name__
         raise InputError(
@@ -423,6 +454,13 @@ def _json_record(
             name,
             number,
         )
+    return row
+
+
+def _json_record(
+    line: str, columns: Mapping[str, str], optional: Collection[str], name: str, number: int
+) -> Record:
+    row = json_object(line, name, number)
     fields: dict[str, str | list[str]] = {}
     for field, names in _sources(columns, row, optional, name, number).items():
         values = [_json_value(row[column], column, name, number) for column in names]
@@ -449,10 +487,6 @@ def _json_value(value: object, column: str, name: str, number: int) -> str | lis
         raise InputError(f"{column!r} is {kind}; a string is needed", name, number)
     if "\x00" in value:
         raise InputError(f"{column!r} holds a NUL character", name, number)
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InputError(f"{column!r} holds half a surrogate pair, no text", name, number) from None
     return value
 
 

@@ -89,6 +89,9 @@ def ctc_alignment(logits: tf.Tensor, steps: tf.Tensor, labels: tf.Tensor) -> tf.
     """
     labels = tf.cast(labels, tf.int32)
     batch, length = tf.shape(labels)[0], tf.shape(labels)[1]
+    time = tf.shape(logits)[1]
+    # Two steps more, which are not real: a loop that never runs has nothing to stack.
+    logits = tf.pad(logits, [[0, 0], [0, 2], [0, 0]])
     # The places of a path: blank, first label, blank, second label, …, blank.
     places = tf.reshape(tf.stack([labels, tf.zeros_like(labels)], axis=-1), [batch, 2 * length])
     places = tf.pad(places, [[0, 0], [1, 0]])
@@ -128,4 +131,4 @@ def ctc_alignment(logits: tf.Tensor, steps: tf.Tensor, labels: tf.Tensor) -> tf.
     path = tf.transpose(tf.concat([path, last[None]], axis=0))  # [batch, time]
     said = 2 * tf.range(length)[None, :, None] + 1
     said = (path[:, None, :] == said) & tf.transpose(real)[:, None, :]
-    return tf.cast(said & (labels != BLANK)[:, :, None], tf.float32)
+    return tf.cast(said & (labels != BLANK)[:, :, None], tf.float32)[:, :, :time]

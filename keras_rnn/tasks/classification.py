@@ -95,6 +95,7 @@ class Classification(Task):
             optional=() if answers else ("label",),
             on_error=on_error,
             json_lines=json_lines,
+            texts=("text",),
         )
 
     def stratum(self, record):

@@ -3,7 +3,6 @@
 import collections
 import json
 import os
-import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -104,13 +103,8 @@ def _first_line(file: str) -> str:
 
 
 def _head(file: str) -> str:
-    if file == "-":
-        stream = sys.stdin.buffer
-        head = stream.peek(65536) if hasattr(stream, "peek") else b""
-    else:
-        try:
-            with pipelines.open_bytes(file) as stream:
-                head = stream.read(65536)
-        except IsADirectoryError:
-            raise pipelines.InputError("is a folder, not a file", file) from None
+    try:
+        head = pipelines.beginning(file)
+    except IsADirectoryError:
+        raise pipelines.InputError("is a folder, not a file", file) from None
     return head.decode("utf-8-sig", "replace").replace("\r\n", "\n")

@@ -241,9 +241,10 @@ class QuestionAnswering(Task):
         kind = format_of(file, self.input_column, self.config.data.delimiter)
         if kind == "lines":
             raise pipelines.InputError(
-                "a question needs its text: JSON lines, or a table, with context and question", file
+                "a question needs its text: JSON lines, or a table, with context and question",
+                "standard input" if file == "-" else file,
             )
-        return self.read(file, counts, False, "yield", json_lines=kind == "jsonl" and file == "-")
+        return self.read(file, counts, False, "yield", json_lines=kind == "jsonl")
 
     def server(self, model):
         return self.reading.server(model)

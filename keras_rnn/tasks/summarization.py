@@ -90,11 +90,12 @@ class Summarization(Task):
             optional=() if answers else ("summary",),
             on_error=on_error,
             json_lines=json_lines,
+            texts=("text", "summary"),
         )
 
     def fit(self, records):
         def texts(field):
-            return (_text(record, field) for record in records())
+            return (record[field] for record in records())
 
         self.features = CopyFeatures.fit(self.config, texts, self.inherited)
         pairs = [
@@ -158,8 +159,7 @@ class Summarization(Task):
 
         def both_texts(chunk):
             texts, summaries = (
-                _strings([_text(record, field) for record in chunk])
-                for field in ("text", "summary")
+                _strings([record[field] for record in chunk]) for field in ("text", "summary")
             )
             encoded = {
                 name: row_arrays(ragged) for name, ragged in self.features.encode(texts).items()
@@ -486,7 +486,7 @@ class SummarizationServer(Server):
         return self.signatures()
 
     def answer(self, records, counts=None):
-        texts = [_text(record, "text") for record in records]
+        texts = [record["text"] for record in records]
         if counts is not None:
             count_cut(self.features, texts, counts)
         answers = [{}] * len(texts)
@@ -535,12 +535,6 @@ def _aligned(result: dict[str, np.ndarray], row: int) -> dict[str, Any]:
         "alignment": result["alignment"][row, : len(target), : len(source)].tolist(),
         "copied": result["copied"][row, : len(target)].tolist(),
     }
-
-
-def _text(record: pipelines.Record, field: str) -> str:
-    if not isinstance(record[field], str):
-        raise record.error(f"{field!r} is a list; one text is needed")
-    return record[field]
 
 
 def _strings(texts: Sequence[str]) -> tf.Tensor:

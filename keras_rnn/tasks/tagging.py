@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -462,7 +461,8 @@ class Tagging(Task):
             with tempfile.NamedTemporaryFile(
                 suffix=".conllu" if kind == "conllu" else ".conll", delete=False
             ) as kept:
-                shutil.copyfileobj(sys.stdin.buffer, kept)
+                with pipelines.open_bytes("-") as stream:
+                    shutil.copyfileobj(stream, kept)
             source = self._kept_input = kept.name
         return functools.partial(self._rewrite, source)
 
@@ -494,10 +494,12 @@ class Tagging(Task):
             else:
                 stream = target
             for record, answer in answers:
-                if "error" in answer:
-                    continue
+                bad = "error" in answer
                 if kind == "jsonl":
-                    lines = json.dumps(self.as_row(record, answer), ensure_ascii=False)
+                    row = answer if bad else self.as_row(record, answer)
+                    lines = json.dumps(row, ensure_ascii=False)
+                elif bad:
+                    continue
                 else:
                     pairs = zip(answer["tokens"], answer["tags"], strict=True)
                     lines = "".join(f"{token}\t{tag}\n" for token, tag in pairs)
@@ -850,15 +852,15 @@ def _json_records(file: str) -> Iterator[pipelines.Record | pipelines.InputError
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except ValueError as error:
-            yield pipelines.InputError(f"is not JSON: {error}", file, number)
+            row = pipelines.json_object(line, file, number)
+        except pipelines.InputError as error:
+            yield error
             continue
-        tokens = row.get("tokens") if isinstance(row, dict) else None
+        tokens = row.get("tokens")
         is_list = isinstance(tokens, list) and all(isinstance(t, str) and t for t in tokens)
         if is_list:
             yield pipelines.Record({"tokens": tokens}, file, number, row)
-        elif tokens is None and isinstance(row, dict) and isinstance(row.get("text"), str):
+        elif tokens is None and isinstance(row.get("text"), str):
             yield pipelines.Record({"text": row["text"]}, file, number, row)
         else:
             yield pipelines.InputError(
