@@ -1,11 +1,14 @@
 """The command line: what is typed, what is answered, and how mistakes end."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import pipelines
 from keras_rnn import app, configs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -147,3 +150,28 @@ def test_keys_of_training_cannot_change_afterwards():
     assert config.jit_compile is False
     with pytest.raises(app.UsageError, match="belongs to training"):
         app.override(config, keys, {"units": "3"}, live_only=True)
+
+
+def test_an_interrupted_command_says_so(monkeypatch, capsys):
+    def stopped(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "_run", stopped)
+    assert app.main(["predict"]) == 130
+    assert capsys.readouterr().err == "keras-rnn: interrupted\n"
+
+
+def test_sigterm_ends_a_command_in_order(monkeypatch, tmp_path):
+    """Nothing half-written stays, and whoever called finds its own handler again."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def ended(arguments):
+        with pipelines.atomic_write(tmp_path / "answers.jsonl") as file:
+            file.write("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(app, "_run", ended)
+    with pytest.raises(SystemExit) as end:
+        app.main(["predict"])
+    assert end.value.code == 143 and not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before

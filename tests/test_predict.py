@@ -52,6 +52,41 @@ def test_no_input_gives_no_output(capsys, monkeypatch, workdir):
     assert ask(capsys, monkeypatch, "", workdir) == (0, [], "")
 
 
+def test_an_object_longer_than_what_is_at_hand_is_still_an_object(capsys, monkeypatch, workdir):
+    rows = [{"id": 7, "text": "fine w1 " * 20_000}, {"id": 8, "text": "poor"}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    status, lines, _ = ask(capsys, monkeypatch, text, workdir)
+    answers = [json.loads(line) for line in lines]
+    assert status == 0
+    assert [(answer["id"], answer["label"]) for answer in answers] == [(7, "good"), (8, "bad")]
+
+
+def test_an_object_that_could_not_be_written_again_is_an_error_in_its_place(
+    capsys, monkeypatch, workdir
+):
+    rows = [
+        r'{"text": "fine", "title": "\ud83d"}',
+        '{"text": "fine", "n": 1e999}',
+        '{"text": ["fine", "w1"]}',
+        '{"text": "fine"}',
+    ]
+    status, lines, _ = ask(capsys, monkeypatch, "\n".join(rows), workdir)
+    first, second, third, last = map(json.loads, lines)
+    assert status == 1
+    assert first == {"error": "holds half a surrogate pair, no text", "line": 1}
+    assert "1e999 is no number" in second["error"]
+    assert third == {"error": "'text' is a list; one text is needed", "line": 3}
+    assert last["label"] == "good"
+
+
+@pytest.mark.parametrize(("name", "option"), [("stdin", "input"), ("stdout", "output")])
+def test_a_closed_stream_is_said_in_a_line(name, option, capsys, monkeypatch, workdir):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"fine\n")))
+    monkeypatch.setattr(sys, name, None)
+    assert app.main(["predict", f"--workdir={workdir}"]) == 1
+    assert f"standard {option}: is closed; name a file" in capsys.readouterr().err
+
+
 def test_jsonl_on_standard_input_passes_fields_through(capsys, monkeypatch, workdir):
     rows = [{"id": 7, "text": "fine", "more": [1, {"a": None}]}, {"id": 8, "text": "poor w1"}]
     text = "".join(json.dumps(row) + "\n" for row in rows)

@@ -258,6 +258,15 @@ def test_a_finished_run_that_goes_on_may_be_killed_before_its_first_step(
     assert state_of(copy)["epoch"] == 4
 
 
+def test_a_second_training_in_the_same_workdir_is_refused(copy, files, capsys):
+    with Workdir(copy).locked():
+        assert command(copy, *files, **WHOLE, epochs=9) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"keras-rnn: {copy}: another training is at work here")
+    with Workdir(copy).locked():  # it is free again
+        pass
+
+
 def test_a_checkpoint_of_the_same_step_takes_the_place_of_none(copy, files, monkeypatch):
     """Whenever a file or a folder is renamed, the index names a whole checkpoint."""
     folder, seen = Workdir(copy), []

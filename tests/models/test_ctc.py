@@ -109,3 +109,7 @@ def test_the_alignment_is_the_likeliest_path_of_the_sequence():
                 expected[places[time], time] = 1
         np.testing.assert_array_equal(found[row], expected)
     assert ctc_alignment(logits, steps, np.zeros([5, 0])).shape == [5, 0, 6]
+    one_step = ctc_alignment(logits[:1, :1], [1], [[2, 0]]).numpy()
+    np.testing.assert_array_equal(one_step, [[[1], [0]]])
+    assert ctc_alignment(logits[:2, :0], [0, 0], [[0], [0]]).shape == [2, 1, 0]
+    assert ctc_alignment(logits[:0, :0], [], np.zeros([0, 0])).shape == [0, 0, 0]

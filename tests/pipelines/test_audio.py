@@ -116,3 +116,8 @@ def test_the_level_plays_no_part_and_nothing_is_one_frame():
         found = pipelines.log_mel(tf.zeros([samples]), 8000, 20)
         np.testing.assert_allclose(found, silence, atol=1e-4)
         assert pipelines.frames_of(samples, 8000) == 1
+
+
+def test_a_sound_that_cannot_be_written_is_an_input_error():
+    with pytest.raises(pipelines.InputError, match="/dev/full: cannot be written: No space left"):
+        pipelines.write_waveform("/dev/full", np.zeros(100_000, "float32"), 8000)

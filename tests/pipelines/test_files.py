@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import io
 import os
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from pipelines import (
     InputError,
     atomic_directory,
     atomic_write,
+    beginning,
     expand,
     files,
     numbered_lines,
+    open_bytes,
     remove_parts,
 )
 
@@ -247,3 +250,32 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 
 def with_this_path():
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def test_what_was_looked_at_of_standard_input_is_read_again(monkeypatch):
+    """Also where it comes in pieces, the first line not at once."""
+
+    class Pieces(io.RawIOBase):
+        pieces = [b"a lo", b"ng first line\nsecond\n", b"third", b""]
+
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            piece = self.pieces.pop(0) if self.pieces else b""
+            buffer[: len(piece)] = piece
+            return len(piece)
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Pieces())))
+    for _ in range(2):
+        assert beginning("-").startswith(b"a long first line\nsecond\n")
+    with open_bytes("-") as stream:
+        assert stream.read() == b"a long first line\nsecond\nthird"
+
+
+def test_the_first_line_of_a_file_is_whole_however_long(tmp_path):
+    path = tmp_path / "long.txt"
+    path.write_bytes(b"x" * 100_000 + b"\nmore\n")
+    assert beginning(str(path)) == b"x" * 100_000 + b"\n"
+    path.write_bytes(b"short\n" + b"y" * 100_000)
+    assert beginning(str(path)) == b"short\n" + b"y" * (2**16 - 6)
