@@ -268,7 +268,7 @@ class Trainer:
             if whole:
                 state.epoch, state.batch = state.epoch + 1, 0
             self.reason = reason = self._reason()
-            # What is shown comes first: what lies past the last checkpoint is shown again.
+            # Report before saving: whatever follows the last checkpoint is reported again after a resume.
             callbacks.on_epoch_end(finished, logs)
             self.save(better, reason)
             if self.model.stop_training and not reason:

@@ -1,6 +1,6 @@
 """The arrows of the house: who may import whom, and what may stand in one file only.
 
-    scans → cells, attention → layers → models ┐
+    scans, attention → cells → layers → models ┐
                                       pipelines ┴→ tasks → trainer → train, evaluate, predict, export → app
 
 `configs` needs no TensorFlow, so that `--help` answers at once.

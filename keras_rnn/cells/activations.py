@@ -1,4 +1,4 @@
-"""The two functions of the gates. What is fast about them stands here, not in the equations."""
+"""σ and tanh of the gates, in one place, so that a faster form could replace them and leave the equations alone."""
 
 from __future__ import annotations
 

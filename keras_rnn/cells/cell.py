@@ -97,6 +97,11 @@ class Cell(keras.layers.Layer, RecurrentDropout):
         return list(self.state_size) if isinstance(self.state_size, list) else [self.state_size]
 
     @property
+    def state_shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each state, without the batch."""
+        return [(size,) if isinstance(size, int) else tuple(size) for size in self.state_sizes]
+
+    @property
     def output_size(self) -> int:
         if getattr(self, "_output_size", None) is not None:
             return self._output_size
@@ -108,8 +113,8 @@ class Cell(keras.layers.Layer, RecurrentDropout):
 
     def get_initial_state(self, batch_size: int | tf.Tensor | None = None) -> list[tf.Tensor]:
         """Zero states."""
-        shapes = [(size,) if isinstance(size, int) else tuple(size) for size in self.state_sizes]
-        return [ops.zeros((batch_size, *shape), dtype=self.compute_dtype) for shape in shapes]
+        dtype = self.compute_dtype
+        return [ops.zeros((batch_size, *shape), dtype=dtype) for shape in self.state_shapes]
 
     def initial_states(self, batch_size: int | tf.Tensor, memory: Any = None) -> list[tf.Tensor]:
         """The same where a memory is given, which a state may be as long as."""

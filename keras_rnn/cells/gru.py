@@ -38,7 +38,7 @@ class GRUCell(StandardCell):
             recurrent_dropout_kind, seed; and those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
+        ValueError: for `units` below 1, or an invalid recurrent dropout (see `StandardCell`).
 
     Source: Cho et al. 2014, equations 5 to 8, with Γ_u for 1 - z.
 

@@ -35,7 +35,7 @@ class LayerNormGRUCell(StandardCell, Norms):
         **kwargs: those of `StandardCell`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
+        ValueError: for `units` below 1, or an invalid recurrent dropout (see `StandardCell`).
 
     Source: Ba, Kiros and Hinton 2016, equations 26 to 28.
 

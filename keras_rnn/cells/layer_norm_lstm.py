@@ -35,7 +35,7 @@ class LayerNormLSTMCell(LSTMCell, Norms):
         **kwargs: those of `LSTMCell`; `output_activation` is "tanh" here.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
+        ValueError: for `units` below 1, or an invalid recurrent dropout (see `StandardCell`).
 
     Source: Ba, Kiros and Hinton 2016, equations 20 to 22.
 

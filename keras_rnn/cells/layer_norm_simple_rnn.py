@@ -26,7 +26,7 @@ class LayerNormSimpleRNNCell(SimpleRNNCell, Norms):
         **kwargs: those of `SimpleRNNCell`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
+        ValueError: for `units` below 1, or an invalid recurrent dropout (see `StandardCell`).
 
     Source: Ba, Kiros and Hinton 2016.
 

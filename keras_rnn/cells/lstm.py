@@ -35,7 +35,7 @@ class LSTMCell(StandardCell):
             recurrent_dropout_kind, seed; and those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
+        ValueError: for `units` below 1, or an invalid recurrent dropout (see `StandardCell`).
 
     Source: Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000 for the forget gate.
 

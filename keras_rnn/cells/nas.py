@@ -32,7 +32,7 @@ class NASCell(StandardCell):
         **kwargs: those of `StandardCell`; the recurrent dropout is of the kind "sequence".
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
+        ValueError: for `units` below 1, or an invalid recurrent dropout (see `StandardCell`).
 
     Source: Zoph and Le 2016, figure 8 and appendix A; TensorFlow Addons' `NASCell` for the bias.
 

@@ -33,7 +33,7 @@ class PeepholeLSTMCell(LSTMCell):
         **kwargs: those of `LSTMCell`; `output_activation="tanh"` gives the cell of TensorFlow Addons.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
+        ValueError: for `units` below 1, or an invalid recurrent dropout (see `StandardCell`).
 
     Source: Gers and Schmidhuber 2000, "Recurrent nets that time and count".
 

@@ -27,7 +27,7 @@ class SimpleRNNCell(StandardCell):
             recurrent_dropout_kind, seed; and those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for `units` below 1, or a recurrent dropout that is invalid.
+        ValueError: for `units` below 1, or an invalid recurrent dropout (see `StandardCell`).
 
     Source: Elman 1990.
 

@@ -51,7 +51,7 @@ class ZoneoutCell(WrapperCell):
         self.state_size = cell.state_size
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         # What an attention remembers, a number for each position of the memory, is no state of units.
-        self.zoned = [None not in tf.nest.flatten(size) for size in self.state_sizes]
+        self.zoned = [None not in shape for shape in self.state_shapes]
 
     def build(self, input_shape):
         build_cell(self.cell, input_shape)
@@ -76,8 +76,8 @@ class ZoneoutCell(WrapperCell):
             return {"cell": projected}
         rows = tf.unstack(tf.shape(x)[:2])
         kept = [
-            tf.cast(self.uniform([*rows, *tf.nest.flatten(size)]) < rate, x.dtype)
-            for size, rate, zoned in zip(self.state_sizes, self.rates, self.zoned)
+            tf.cast(self.uniform([*rows, *shape]) < rate, x.dtype)
+            for shape, rate, zoned in zip(self.state_shapes, self.rates, self.zoned)
             if zoned
         ]
         return {"cell": projected, "kept": kept}

@@ -193,8 +193,7 @@ class FusedRNN(keras.layers.RNN):
         states = []
         for cell, count in zip(self.cells, counts):
             own, leaves = leaves[:count], leaves[count:]
-            for state, size in zip(own, cell.state_sizes):
-                shape = [size] if isinstance(size, int) else list(size)
+            for state, shape in zip(own, cell.state_shapes):
                 state.set_shape([sequences.shape[0], *shape])
             states.append(own)
         return states
@@ -271,13 +270,7 @@ class FusedRNN(keras.layers.RNN):
         shape = shape + ((size,) if isinstance(size, int) else tuple(size))
         if not self.return_state:
             return shape
-        states = [
-            [
-                (batch, size) if isinstance(size, int) else (batch, *size)
-                for size in cell.state_sizes
-            ]
-            for cell in self.cells
-        ]
+        states = [[(batch, *own) for own in cell.state_shapes] for cell in self.cells]
         return (shape, *(states if len(states) > 1 else states[0]))
 
     def compute_output_spec(self, *args, **kwargs):

@@ -8,7 +8,8 @@ import tensorflow as tf
 from keras import ops
 
 from keras_rnn.models.encoder import UNKNOWN
-from keras_rnn.models.seq2seq import EncoderDecoder, shifted
+from keras_rnn.models.search import shifted
+from keras_rnn.models.seq2seq import EncoderDecoder
 
 Tensor = Any
 

@@ -553,3 +553,8 @@ def _alphas(alpha: tf.Tensor | None, steps: int) -> list[tf.TensorArray]:
 def _zeroed(array: tf.TensorArray, steps: int, zeros: tf.Tensor) -> tf.TensorArray:
     """The search may stop early: what was not written is 0."""
     return array.unstack(tf.tile(zeros[None], [steps] + [1] * zeros.shape.rank))
+
+
+def shifted(target: tf.Tensor) -> tf.Tensor:
+    """What a decoder has read before each token of a target: the start, then the tokens before it."""
+    return tf.pad(target[:, :-1], [[0, 0], [1, 0]], constant_values=START)

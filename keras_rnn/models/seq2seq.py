@@ -12,7 +12,7 @@ from keras_rnn.cells import AttentionCell, Cell, make_cell
 from keras_rnn.layers import Dropout, FusedRNN, SpatialDropout1D
 from keras_rnn.layers.characters import unit_vectors
 from keras_rnn.models.encoder import TextEncoder
-from keras_rnn.models.search import START
+from keras_rnn.models.search import shifted
 
 Tensor = Any
 
@@ -371,9 +371,3 @@ class EncoderDecoder(keras.Model):
 
     def get_config(self):
         return {**super().get_config(), **self.config}
-
-
-def shifted(target: Tensor) -> Tensor:
-    """What the decoder has read before each token: the start, then the tokens before it."""
-    begin = ops.full((ops.shape(target)[0], 1), START, dtype=target.dtype)
-    return ops.concatenate([begin, target[:, :-1]], axis=1)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
 from keras_rnn.attention import LocationAttention
@@ -19,7 +18,7 @@ from keras_rnn.layers import (
     VocalTract,
 )
 from keras_rnn.models.encoder import gates_of, recurrent_layer
-from keras_rnn.models.search import START
+from keras_rnn.models.search import shifted
 
 Tensor = Any
 
@@ -302,7 +301,7 @@ class SpeechRecognizer(keras.Model):
         logits = ops.cast(self.ctc(self.dropout(h, training=training)), "float32")
         spelled = None
         if self.speller is not None and "target" in inputs:
-            previous = _shifted(inputs["target"])
+            previous = shifted(inputs["target"])
             spelled = self.speller(previous, h, memory_mask=mask, training=training)
         return logits, steps, spelled
 
@@ -348,9 +347,3 @@ class SpeechRecognizer(keras.Model):
 
     def get_config(self):
         return {**super().get_config(), **self.config}
-
-
-def _shifted(target: tf.Tensor) -> tf.Tensor:
-    """What has been read before each token: the start, then the tokens before it."""
-    begin = ops.full((ops.shape(target)[0], 1), START, dtype=target.dtype)
-    return ops.concatenate([begin, target[:, :-1]], axis=1)

@@ -23,7 +23,6 @@ class IndependentTags(keras.layers.Dense):
     """
 
     def __init__(self, tags: int, **kwargs):
-        kwargs.pop("units", None)
         super().__init__(tags, **kwargs)
         self.tags = tags
 

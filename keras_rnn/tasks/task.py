@@ -2,8 +2,8 @@
 
 A task says how its files are read and encoded, which model it trains and on what loss, how a model is
 judged, and how raw input becomes an answer. It owns no loop: `train.py`, `evaluate.py`, `predict.py` and
-`export.py` drive every task the same way. A new task is a subclass here, its keys in `configs/`, its name in
-`configs.TASKS`.
+`export.py` drive every task the same way. A new task is `tasks/NAME.py` with a subclass as its `TASK`,
+`configs/NAME.py` with its keys, and its name in `TASKS` of `configs/config.py`.
 
 The order of calls:
 
@@ -98,10 +98,10 @@ class Task(abc.ABC):
     # Other scores on dev that each evaluation's line shows beside it.
     beside: Sequence[str] = ()
 
-    # What its input is; a run may begin with the weights of one that reads the same.
+    # Type of its input; `init_from` is possible between tasks that read the same.
     reads = "texts"
 
-    # Whether `forward` does something else for the last scores.
+    # Whether `forward(last=True)` differs from `forward(last=False)`, by a longer search for example.
     searches = False
 
     # The labels that the model's last weights score, if it has any.
