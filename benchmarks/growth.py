@@ -29,6 +29,9 @@ KINDS = {"all kept": None, "rematerialize=True": True}
 # What must train within 4 GiB.
 LARGE = Problem("lstm", batch=32, time=16384, features=256, units=256)
 
+# Bytes; what is less drowns in what a process needs besides.
+LEAST = 50 * 2**20
+
 FLOAT = 4
 MIB, GIB = 2**20, 2**30
 
@@ -139,11 +142,12 @@ def report(found) -> None:
         for kind in KINDS:
             sizes, seconds, beyond = _series(found, axis, kind)
             if len(sizes) > 1:
-                summary.append(
-                    f"{kind}, {axis} from {sizes[-2]} to {sizes[-1]}: time grows as {axis}^"
-                    f"{exponent(sizes, seconds):.2f}, memory beyond inputs and outputs as {axis}^"
-                    f"{exponent(sizes, beyond):.2f}"
-                )
+                line = f"{kind}, {axis} from {sizes[-2]} to {sizes[-1]}: time grows as {axis}^"
+                line += f"{exponent(sizes, seconds):.2f}"
+                if min(beyond[-2:]) >= LEAST:
+                    power = exponent(sizes, beyond)
+                    line += f", memory beyond inputs and outputs as {axis}^{power:.2f}"
+                summary.append(line)
     for axis, size, kind in found:
         if axis == "large":
             peak = found[axis, size, kind][1].peak / GIB

@@ -176,15 +176,19 @@ def test_growth_is_reported_as_powers(folder):
     found = {}
     for time in (256, 1024):
         for kind, root in (("all kept", 1.0), ("rematerialize=True", 0.5)):
-            bytes_kept = int(2**20 * time**root)
+            bytes_kept = int(2**22 * time**root)
             measured = growth.Measured(time / 1000, 2 * bytes_kept, 2**30, bytes_kept)
             found["time", time, kind] = (Problem("lstm", 16, time, 128, 128), measured)
+    for units in (512, 1024):  # of memory that small nothing is said
+        small = growth.Measured(units / 1000, 2**20, 2**30, 2**20)
+        found["units", units, "all kept"] = (Problem("lstm", 16, 256, units, units), small)
     found["large", 16384, "rematerialize=True"] = (growth.LARGE, measured)
     growth.report(found)
     assert written(folder, "growth")["summary"] == [
         "all kept, time from 256 to 1024: time grows as time^1.00, memory beyond inputs and outputs as time^1.00",
         "rematerialize=True, time from 256 to 1024: time grows as time^1.00, memory beyond inputs and outputs as "
         "time^0.50",
+        "all kept, units from 512 to 1024: time grows as units^1.00",
         "16384 steps of 32 x 256 units with rematerialize=True: 1.00 GiB, the process and TensorFlow included",
     ]
     assert (folder / "growth.png").exists()
