@@ -266,6 +266,18 @@ class Attention(keras.layers.Layer):
 
     Returns:
         The context [batch, features] or [batch, target_time, features], or (context, α).
+
+    >>> class Nearest(Attention):  # the nearer a vector of the memory, the more it weighs
+    ...     def build(self, query_shape, memory_shape):
+    ...         pass
+    ...     def keys(self, memory, dot=None):
+    ...         return memory
+    ...     def scores(self, query, keys, dot=None):
+    ...         return -ops.sum((query[:, None] - keys) ** 2, axis=-1)
+    >>> memory = ops.reshape(ops.arange(6.0), [1, 3, 2])
+    >>> context = Nearest(2)(memory[:, 1], memory)
+    >>> ops.convert_to_numpy(context).round(2).tolist()
+    [[2.0, 3.0]]
     """
 
     remembers = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 from keras import activations, initializers
 
@@ -47,12 +49,12 @@ class ESNCell(StandardCell):
 
     def __init__(
         self,
-        units,
-        connectivity=0.1,
-        leaky=1.0,
-        spectral_radius=0.9,
-        activation="tanh",
-        recurrent_initializer="glorot_uniform",
+        units: int,
+        connectivity: float = 0.1,
+        leaky: float = 1.0,
+        spectral_radius: float = 0.9,
+        activation: Any = "tanh",
+        recurrent_initializer: Any = "glorot_uniform",
         **kwargs,
     ):
         super().__init__(units, recurrent_initializer=recurrent_initializer, **kwargs)

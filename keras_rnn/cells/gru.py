@@ -53,7 +53,7 @@ class GRUCell(StandardCell):
     blocks = 3
     recurrent_dropout_kinds = ("sequence", "candidate")
 
-    def __init__(self, units, reset_after=False, **kwargs):
+    def __init__(self, units: int, reset_after: bool = False, **kwargs):
         super().__init__(units, **kwargs)
         self.reset_after = reset_after
 

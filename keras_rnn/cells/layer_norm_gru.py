@@ -49,7 +49,7 @@ class LayerNormGRUCell(StandardCell, Norms):
     blocks = 3
     recurrent_dropout_kinds = ("sequence", "candidate")
 
-    def __init__(self, units, epsilon=1e-3, **kwargs):
+    def __init__(self, units: int, epsilon: float = 1e-3, **kwargs):
         super().__init__(units, **kwargs)
         self.epsilon = epsilon
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import ops
 
 from keras_rnn.cells.activations import sigmoid, tanh
@@ -48,7 +50,9 @@ class LayerNormLSTMCell(LSTMCell, Norms):
 
     recurrent_dropout_kinds = ("sequence", "candidate")
 
-    def __init__(self, units, epsilon=1e-3, output_activation="tanh", **kwargs):
+    def __init__(
+        self, units: int, epsilon: float = 1e-3, output_activation: Any = "tanh", **kwargs
+    ):
         super().__init__(units, output_activation=output_activation, **kwargs)
         self.epsilon = epsilon
 

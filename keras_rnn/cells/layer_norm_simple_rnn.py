@@ -39,7 +39,7 @@ class LayerNormSimpleRNNCell(SimpleRNNCell, Norms):
 
     recurrent_dropout_kinds = ("sequence", "candidate")
 
-    def __init__(self, units, epsilon=1e-3, **kwargs):
+    def __init__(self, units: int, epsilon: float = 1e-3, **kwargs):
         super().__init__(units, **kwargs)
         self.epsilon = epsilon
 

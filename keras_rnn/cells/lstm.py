@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import activations, ops
 
 from keras_rnn.cells.activations import sigmoid, tanh
@@ -50,7 +52,9 @@ class LSTMCell(StandardCell):
     blocks = 4
     recurrent_dropout_kinds = ("sequence", "candidate")
 
-    def __init__(self, units, output_activation="linear", unit_forget_bias=True, **kwargs):
+    def __init__(
+        self, units: int, output_activation: Any = "linear", unit_forget_bias: bool = True, **kwargs
+    ):
         super().__init__(units, **kwargs)
         self.output_activation = activations.get(output_activation)
         self.unit_forget_bias = unit_forget_bias

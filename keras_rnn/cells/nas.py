@@ -45,7 +45,7 @@ class NASCell(StandardCell):
 
     blocks = 8
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs):
         super().__init__(units, **kwargs)
         self.state_size = [units, units]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keras import activations
 
 from keras_rnn.cells.standard import StandardCell, register
@@ -40,7 +42,7 @@ class SimpleRNNCell(StandardCell):
 
     recurrent_dropout_kinds = ("sequence", "candidate")
 
-    def __init__(self, units, activation="tanh", **kwargs):
+    def __init__(self, units: int, activation: Any = "tanh", **kwargs):
         super().__init__(units, **kwargs)
         self.activation = activations.get(activation)
 

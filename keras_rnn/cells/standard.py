@@ -38,6 +38,16 @@ class StandardCell(Cell):
     Raises:
         ValueError: for `units` that are no integer above 0, a rate outside of [0, 1) or a kind of recurrent dropout
             that the cell does not have.
+
+    Example:
+
+    >>> import keras_rnn
+    >>> class ElmanCell(StandardCell):
+    ...     def step(self, projected, states, dot, memory=None):
+    ...         (a_prev,) = states
+    ...         return [keras.ops.tanh(projected + dot(a_prev, self.recurrent_kernel))], {}
+    >>> keras_rnn.FusedRNN(ElmanCell(3))(keras.ops.ones((2, 5, 4))).shape
+    TensorShape([2, 3])
     """
 
     blocks = 1
@@ -47,15 +57,15 @@ class StandardCell(Cell):
     def __init__(
         self,
         units: int,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        kernel_regularizer=None,
-        recurrent_regularizer=None,
-        bias_regularizer=None,
-        kernel_constraint=None,
-        recurrent_constraint=None,
-        bias_constraint=None,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
         recurrent_dropout: float = 0.0,
         recurrent_dropout_kind: str = "sequence",
         seed: int | None = None,

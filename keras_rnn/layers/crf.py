@@ -289,6 +289,7 @@ class CRF(keras.layers.Layer):
             permitted; or bool[tags + 1, tags + 1], whose last row says with which tags a sequence may begin and whose
             last column with which it may end. `keras_rnn.tag_constraints` makes one for a tag scheme.
         kernel_regularizer, transition_regularizer: as in Keras.
+        identity: the name by which a saved loss finds this layer again; a fresh one by default.
 
     Raises:
         ValueError: for constraints of another shape.
@@ -312,8 +313,8 @@ class CRF(keras.layers.Layer):
         self,
         tags: int,
         constraints: Any = None,
-        kernel_regularizer=None,
-        transition_regularizer=None,
+        kernel_regularizer: Any = None,
+        transition_regularizer: Any = None,
         identity: str | None = None,
         **kwargs,
     ):

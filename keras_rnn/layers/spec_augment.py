@@ -45,6 +45,11 @@ class SpecAugment(_Perturbation):
     Call arguments: `x` [batch, time, mels]; `training`.
 
     Source: Park et al. 2019, SpecAugment, section 2; without its time warping, which they found to matter least.
+
+    >>> x = ops.ones([2, 50, 40])
+    >>> blanked = SpecAugment(frequency_width=20)(x, training=True)
+    >>> sorted(set(np.asarray(blanked).flatten().tolist()))
+    [0.0, 1.0]
     """
 
     def __init__(
@@ -100,6 +105,11 @@ class VocalTract(_Perturbation):
     Call arguments: `x` [batch, time, mels], log-mel; `training`.
 
     Source: Jaitly and Hinton 2013, Vocal Tract Length Perturbation improves speech recognition.
+
+    >>> layer = VocalTract(extent=0.1, lowest=60.0, highest=4000.0)
+    >>> x = ops.reshape(ops.arange(40.0), [1, 1, 40])
+    >>> float(ops.max(ops.abs(layer.warp(x, ops.ones([1, 1])) - x))) < 1e-3  # by a factor of 1
+    True
     """
 
     def __init__(self, extent: float, lowest: float, highest: float, **kwargs):
@@ -139,6 +149,11 @@ class AddNoise(_Perturbation):
         slope: in dB.
 
     Call arguments: `x` [batch, time, mels], log-mel of sounds of mean power 1; `training`.
+
+    >>> x = ops.zeros([2, 50, 40])
+    >>> noisy = AddNoise(lowest=-20.0, highest=-10.0)(x, training=True)
+    >>> bool(ops.all(noisy > x))
+    True
     """
 
     def __init__(

@@ -23,6 +23,11 @@ def ctc_loss(logits: tf.Tensor, steps: tf.Tensor, labels: tf.Tensor) -> tuple[tf
 
     Returns:
         float32 [batch], 0 where there is not time enough, and bool [batch].
+
+    >>> labels = tf.constant([[1, 0], [2, 2]])
+    >>> losses, possible = ctc_loss(tf.zeros([2, 2, 3]), tf.constant([2, 2]), labels)
+    >>> tf.exp(-losses[0]).numpy().round(3), possible.numpy().tolist()  # three of nine paths spell [1]
+    (0.333, [True, False])
     """
     lengths = tf.math.count_nonzero(labels, axis=1, dtype=tf.int32)
     # Between two equal labels a blank must stand.
@@ -48,6 +53,10 @@ def ctc_search(logits: tf.Tensor, steps: tf.Tensor, beam: int) -> Found:
     Returns:
         A `Found` with one sequence a row, without alignments. Its score is the log-probability: of the path where
         beam is 1, else of the sequence, over the paths that were kept.
+
+    >>> logits = tf.math.log([[[0.1, 0.8, 0.1], [0.8, 0.1, 0.1], [0.1, 0.2, 0.7], [0.1, 0.2, 0.7]]])
+    >>> ctc_search(logits, [4], beam=1).tokens.numpy().tolist()
+    [[[1, 2]]]
     """
     log_probabilities = tf.nn.log_softmax(logits)
     if beam == 1:

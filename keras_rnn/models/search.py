@@ -67,6 +67,17 @@ def greedy_search(
 
     Returns:
         A `Found` with one hypothesis a row; its score is the log-probability.
+
+    Example:
+
+    >>> class Chain:  # 4, then 5, then the end
+    ...     def start(self, rows):
+    ...         return tf.zeros([rows, 1])
+    ...     def advance(self, tokens, state):
+    ...         likely = tf.gather([0, 0, 4, 0, 5, 3], tokens)
+    ...         return 9 * tf.one_hot(likely, 6), state, {}
+    >>> greedy_search(Chain(), 2, max_length=4).tokens.numpy().tolist()
+    [[[4, 5, 0, 0]], [[4, 5, 0, 0]]]
     """
     return _walk(
         decoder, inputs, max_length, min_length, limits, start, end, _likeliest, block_ngrams
@@ -99,6 +110,17 @@ def sample(
 
     Raises:
         ValueError: for a temperature or a top_p of 0 or less, or a negative top_k.
+
+    Example:
+
+    >>> class Chain:  # 4, then 5, then the end
+    ...     def start(self, rows):
+    ...         return tf.zeros([rows, 1])
+    ...     def advance(self, tokens, state):
+    ...         likely = tf.gather([0, 0, 4, 0, 5, 3], tokens)
+    ...         return 9 * tf.one_hot(likely, 6), state, {}
+    >>> sample(Chain(), 2, max_length=4, seed=1, top_k=1).tokens.numpy().tolist()
+    [[[4, 5, 0, 0]], [[4, 5, 0, 0]]]
     """
     if temperature <= 0 or top_p <= 0 or top_k < 0:
         raise ValueError(
@@ -135,6 +157,18 @@ def forced_search(
         tokens: int [batch, max_length], filled up with 0; an end and what stands behind it count as filling, too.
 
     The other arguments and the result are those of `greedy_search`.
+
+    Example:
+
+    >>> class Chain:  # 4, then 5, then the end
+    ...     def start(self, rows):
+    ...         return tf.zeros([rows, 1])
+    ...     def advance(self, tokens, state):
+    ...         likely = tf.gather([0, 0, 4, 0, 5, 3], tokens)
+    ...         return 9 * tf.one_hot(likely, 6), state, {}
+    >>> found = forced_search(Chain(), 2, [[4, 5], [5, 4]])
+    >>> found.scores.numpy().round(2).tolist()
+    [[-0.0], [-27.0]]
     """
     tokens = tf.cast(tokens, tf.int32)
     real = tf.math.cumprod(tf.cast((tokens != 0) & (tokens != end), tf.int32), axis=1)
@@ -253,6 +287,18 @@ def beam_search(
         ValueError: for a beam below 1 or an n_best above the beam, or a coverage penalty without attention weights.
 
     Source: Wu et al. 2016 (GNMT), equation 14; Paulus et al. 2017, section 2.5 (no trigram twice).
+
+    Example:
+
+    >>> class Chain:  # 4, then 5, then the end
+    ...     def start(self, rows):
+    ...         return tf.zeros([rows, 1])
+    ...     def advance(self, tokens, state):
+    ...         likely = tf.gather([0, 0, 4, 0, 5, 3], tokens)
+    ...         return 9 * tf.one_hot(likely, 6), state, {}
+    >>> found = beam_search(Chain(), 1, max_length=4, beam=3)
+    >>> found.tokens.numpy().tolist(), found.scores.numpy().round(2).tolist()
+    ([[[4, 5, 0, 0]]], [[-0.0]])
     """
     if beam < 1 or not 1 <= n_best <= beam:
         raise ValueError(

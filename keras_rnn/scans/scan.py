@@ -35,7 +35,14 @@ _GRADIENTS = contextvars.ContextVar("gradients", default=True)
 
 @contextlib.contextmanager
 def forward_only() -> Iterator[None]:
-    """Scans that are traced inside keep nothing for backward and have no gradient: for serving."""
+    """Scans that are traced inside keep nothing for backward and have no gradient: for serving.
+
+    >>> import keras_rnn
+    >>> layer, x = keras_rnn.GRU(4), tf.ones([2, 5, 3])
+    >>> with forward_only():
+    ...     layer(x).shape
+    TensorShape([2, 4])
+    """
     token = _GRADIENTS.set(False)
     try:
         yield
@@ -77,6 +84,13 @@ def scan(
 
     Raises:
         NotImplementedError: when a second derivative is taken through the scan.
+
+    Example:
+
+    >>> def step(x, states, dot, memory):  # a running mean
+    ...     return [0.5 * states[0] + 0.5 * x], {}
+    >>> scan(step, tf.ones([3, 1, 1]), [tf.zeros([1, 1])]).outputs.numpy().flatten().tolist()
+    [0.5, 0.75, 0.875]
     """
     variables = [variable for variable, _ in weights]
     length = tf.nest.flatten(projected)[0].shape[axis]
