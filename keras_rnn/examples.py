@@ -18,12 +18,13 @@ DEV_SHARE = 0.1
 
 @dataclasses.dataclass
 class Data:
-    """The encoded examples of a run, and what was cut on the way."""
+    """The encoded examples of a run, what was cut on the way, and whether they are others than the last time."""
 
     train: pipelines.ExampleStore
     dev: pipelines.ExampleStore
     cut: dict[str, int]
     fixed: list[pipelines.Record]
+    changed: bool = False
 
 
 def split(strata: Iterable[str], seed: int, share: float = DEV_SHARE) -> np.ndarray:
@@ -71,13 +72,16 @@ def prepare_data(task: Task, workdir: Workdir, train_data: str, dev_data: str, s
     for name in configs.config.CONTINUABLE:
         source["config"].pop(name)
     facts = workdir.read("examples", "facts.json", default={})
+    changed = False
     if facts.get("source") != source:
         if workdir.exists():
             task.load(workdir.path, calibrated=False)
+            before = facts.get("source")
+            changed = isinstance(before, dict) and before.get("files") != source["files"]
         facts = _encode_data(task, workdir, train_data, dev_data, seed)
         facts["source"] = source
         workdir.write(facts, "examples", "facts.json")
-    return open_data(task, workdir)
+    return dataclasses.replace(open_data(task, workdir), changed=changed)
 
 
 def open_data(task: Task, workdir: Workdir) -> Data:

@@ -227,6 +227,8 @@ def _announce(trainer: Trainer, notes: list[str], resumed: bool) -> None:
     padding = trainer.train_batches.padding_share
     fewest, most = (bound(rows for rows, *_ in shapes) for bound in (min, max))
     rows = f"{most}" if fewest == most else f"{fewest} to {most}"
+    if trainer.data.changed:
+        log("the data files have changed since the last time: they were read again")
     log(f"batches of {rows}, padded to {lengths}; {padding:.1%} of it padding")
     replicas = trainer.replicas
     if config.distribute != "none":
