@@ -417,6 +417,20 @@ def test_plain_text_gives_offsets_in_bytes(capsys, monkeypatch, workdir):
 
 
 @pytest.mark.usefixtures("opened_once")
+def test_a_bad_object_keeps_its_place_in_the_same_format(capsys, monkeypatch, workdir, tmp_path):
+    target = tmp_path / "out.jsonl"
+    text = '{"id": 1, "tokens": ["Ada"]}\n{"tokens": 5}\n{"id": 3, "tokens": ["Oslo"]}\n'
+    given = (f"--output={target}", "--output_format=same")
+    status, _, _ = ask(capsys, monkeypatch, text, workdir, *given)
+    first, bad, last = map(json.loads, target.read_text().splitlines())
+    assert status == 1 and bad["line"] == 2 and "needs tokens" in bad["error"]
+    assert [first, last] == [
+        {"id": 1, "tokens": ["Ada"], "tags": ["B-PER"]},
+        {"id": 3, "tokens": ["Oslo"], "tags": ["B-LOC"]},
+    ]
+
+
+@pytest.mark.usefixtures("opened_once")
 def test_text_output_is_the_tags_alone(capsys, monkeypatch, workdir):
     _, out, _ = ask(capsys, monkeypatch, "Ada w1\n\nOslo\n", workdir, "--output_format=text")
     assert out == "B-PER O\n\nB-LOC\n"
