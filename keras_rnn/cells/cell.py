@@ -23,7 +23,8 @@ class Cell(keras.layers.Layer, RecurrentDropout):
         step(projected, states, dot, memory)   one time step -> (states, extras)
 
     `states[0]` is the output. `extras` is a dict of named tensors of the step, each [batch, ...]: gates, for example.
-    `step` is pure and treats each row of the batch alone; `project` treats each time step alone and may draw noise.
+    `step` is pure and treats each row of the batch alone; `project` treats each time step alone and may draw noise, by
+    `keep_mask` and `uniform`, which know the cell's seed.
 
     `keras_rnn.FusedRNN(cell)` runs a cell in one compiled loop with an efficient gradient; `keras.layers.RNN(cell)`
     runs the same equations step by step.
