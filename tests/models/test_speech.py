@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_rnn import LocationAttention, SpeechRecognizer, greedy_search
 from keras_rnn.layers import AddNoise, SpecAugment, VocalTract
+from keras_rnn.models.speech import Listener
 
 LISTENER = {"units": 4, "layers": 3, "halvings": 2}
 SPELLER = {"embedding_dim": 3, "units": 4, "attention_units": 5}
@@ -138,3 +139,8 @@ def test_xla_gives_the_same_losses_and_gradients_in_training():
     assert float(loss) == pytest.approx(float(same), rel=1e-4) and seeds
     for variable, one, other in zip(model.trainable_variables, gradients, others, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4, err_msg=variable.path)
+
+
+def test_a_listener_has_a_layer():
+    with pytest.raises(ValueError, match="layers must be at least 1, got 0"):
+        Listener(4, layers=0, halvings=0)

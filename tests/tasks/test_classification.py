@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_rnn
 import pipelines
 from keras_rnn import app, configs
 from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task
+from keras_rnn.tasks.task import known_cell
 from tests import small_data
 
 
@@ -247,3 +249,17 @@ def test_models_survive_keras_saving(tmp_path):
         model.save(tmp_path / "model.keras")
         again = keras.models.load_model(tmp_path / "model.keras")
         np.testing.assert_allclose(again(features), model(features), rtol=1e-6)
+
+
+def test_two_cells_of_one_name_are_told_apart_by_their_packages(forgets_registered_classes):
+    for package in ("aa", "bb"):
+
+        @keras.saving.register_keras_serializable(package=package)
+        class Twin(keras_rnn.SimpleRNNCell):
+            pass
+
+    with pytest.raises(pipelines.InputError, match="several.*; give one of aa>Twin, bb>Twin"):
+        known_cell("Twin")
+    known_cell("aa>Twin")
+    with pytest.raises(pipelines.InputError, match="--config.cell=Twim: .*did you mean Twin"):
+        known_cell("Twim")

@@ -110,6 +110,9 @@ def test_spans_are_learnt_and_stand_where_they_say(spans, capsys):
             assert answer["start"] == answer["end"] == -1
     assert any(answer["answer"] == "big garage" for answer in answers)
     assert any(answer["answer"] == "" for answer in answers)
+    # The objects tell what they are where the name does not.
+    unnamed = small_questions.write(spans.parent / "ask.txt", records)
+    assert predictions(capsys, f"--workdir={spans}", f"--input={unnamed}")[1] == answers
 
 
 def test_squads_own_format_of_answers(spans, capsys, tmp_path):
