@@ -126,6 +126,9 @@ def beginning(file: str) -> bytes:
         InputError: as for `open_bytes`.
     """
     with open_bytes(file) as stream:
+        looked_at = getattr(stream, "raw", None)
+        if isinstance(looked_at, _Rejoined) and looked_at.head:  # and nothing was read since
+            return looked_at.head
         head = stream.readline(LONGEST_LINE)
         if head.endswith(b"\n") and len(head) < _AT_HAND:
             more = stream.read1 if file == STANDARD_INPUT else stream.read
