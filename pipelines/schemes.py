@@ -21,6 +21,7 @@ SCHEMES = ("BIO", "IOB1", "IOBES", "plain")
 
 OUTSIDE = "O"
 NO_LABEL = "_"
+SPAN_LETTERS = ("B", "I", "E", "S")
 _LETTERS = {"BIO": tuple("OBI"), "IOB1": tuple("OBI"), "IOBES": tuple("OBIES")}
 
 Span = tuple[str, int, int]
@@ -80,7 +81,7 @@ def split_tag(tag: str) -> tuple[str, str]:
     if tag == OUTSIDE:
         return OUTSIDE, ""
     letter, hyphen, label = tag.partition("-")
-    if letter in ("B", "I", "E", "S") and bool(hyphen) == bool(label):
+    if letter in SPAN_LETTERS and bool(hyphen) == bool(label):
         return letter, label or NO_LABEL
     return "", tag
 
@@ -144,6 +145,28 @@ def convert(tags: Sequence[str], source: str, target: str) -> list[str]:
         converted[start:end] = [letter + ending for letter in letters]
         label_before, end_before = label, end
     return converted
+
+
+def tags_of(scheme: str, endings: Iterable[str]) -> list[str]:
+    """The tags of spans with these labels, each as it is written after the letter.
+
+    >>> tags_of("BIO", ["-PER", "-LOC"])
+    ['B-LOC', 'I-LOC', 'B-PER', 'I-PER']
+    """
+    letters = "BIES" if scheme == "IOBES" else "BI"
+    return [letter + ending for ending in sorted(endings) for letter in letters]
+
+
+def respelled(tags: Sequence[str], source: str, target: str) -> list[str]:
+    """Every tag that these can become in another scheme.
+
+    >>> respelled(["O", "B-PER", "I-PER"], "BIO", "IOBES")
+    ['O', 'B-PER', 'I-PER', 'E-PER', 'S-PER']
+    """
+    if source == target:
+        return list(tags)
+    endings = {tag[1:] for tag in tags if tag != OUTSIDE}
+    return [OUTSIDE, *tags_of(target, endings)]
 
 
 def check(tags: Sequence[str], scheme: str) -> list[tuple[int, str]]:

@@ -416,13 +416,26 @@ class CRF(keras.layers.Layer):
         self.start.assign(named["left_boundary"])
         self.end.assign(named["right_boundary"])
 
+    def transition_scores(self) -> np.ndarray:
+        """What stands between tags, [tags + 1, tags + 1]: the last row starts, the last column ends, -inf forbids."""
+        moves, start, end = (
+            ops.convert_to_numpy(weight) for weight in (self.transitions, self.start, self.end)
+        )
+        scores = np.block([[moves, end[:, None]], [start, 0.0]])
+        return scores if self.constraints is None else np.where(self._permitted, scores, -np.inf)
+
+    @property
+    def _permitted(self) -> np.ndarray:
+        """The constraints, bool[tags + 1, tags + 1], whatever was given of them."""
+        permitted = np.ones((self.tags + 1, self.tags + 1), bool)
+        permitted[: len(self.constraints), : len(self.constraints)] = self.constraints
+        return permitted
+
     def _constrained(self) -> list[tf.Tensor]:
         scores = [_tensor(weight) for weight in (self.transitions, self.start, self.end)]
         if self.constraints is None:
             return scores
-        n = self.tags
-        permitted = np.ones((n + 1, n + 1), bool)
-        permitted[: len(self.constraints), : len(self.constraints)] = self.constraints
+        n, permitted = self.tags, self._permitted
         parts = (permitted[:n, :n], permitted[n, :n], permitted[:n, n])
         return [tf.where(part, score, FORBIDDEN) for part, score in zip(parts, scores)]
 

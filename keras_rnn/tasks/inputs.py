@@ -3,7 +3,7 @@
 import collections
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -89,6 +89,33 @@ def has_two_columns(file: str) -> bool:
     # The last line may be cut.
     whole = [line for line in lines[:-1] or lines if line.strip()]
     return bool(whole) and all(line.count("\t") == 1 for line in whole)
+
+
+def read_tagged_json(file: str) -> Iterator[pipelines.Record | pipelines.InputError]:
+    """JSON lines with `tokens`, a list of strings, or else `text`."""
+    for number, line in pipelines.numbered_lines(file, on_error="yield"):
+        if isinstance(line, pipelines.InputError):
+            yield line
+            continue
+        if not line.strip():
+            continue
+        try:
+            row = pipelines.json_object(line, file, number)
+        except pipelines.InputError as error:
+            yield error
+            continue
+        tokens = row.get("tokens")
+        is_list = isinstance(tokens, list) and all(isinstance(t, str) and t for t in tokens)
+        if is_list:
+            yield pipelines.Record({"tokens": tokens}, file, number, row)
+        elif tokens is None and isinstance(row.get("text"), str):
+            yield pipelines.Record({"text": row["text"]}, file, number, row)
+        else:
+            yield pipelines.InputError(
+                "the object needs tokens, a list of strings that are not empty, or text, a string",
+                file,
+                number,
+            )
 
 
 def count_cut(features: Any, texts: Sequence[str], counts: collections.Counter) -> None:

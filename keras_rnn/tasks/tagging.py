@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -17,11 +17,12 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn import layers, metrics, models, pictures
-from keras_rnn.tasks.blocks import in_blocks, lengths_up_to, padded
 from keras_rnn.tasks.facts import read_facts, write_facts
-from keras_rnn.tasks.inputs import tagged_format_of
+from keras_rnn.tasks.inputs import read_tagged_json, tagged_format_of
 from keras_rnn.tasks.stack import stack_of
-from keras_rnn.tasks.task import Portable, Server, Task, built, known_cell, model_inputs
+from keras_rnn.tasks.tag_pictures import confusion_table, sentence_table, transition_picture
+from keras_rnn.tasks.tagging_server import TOKENS_AT_ONCE, TaggingServer
+from keras_rnn.tasks.task import Task, built, known_cell
 from keras_rnn.tasks.tokens import TokenFeatures
 from pipelines import conll, schemes
 
@@ -31,13 +32,6 @@ CONFUSION_FILE = "confusion.tsv"
 
 # The label of tags that the training data lack: they count as errors whatever is answered.
 UNSEEN = "[unseen]"
-
-# Tokens, padding included, that are judged or answered together.
-TOKENS_AT_ONCE = 4096
-
-# Confusions that TensorBoard shows, and tags of the transitions: more would be too small to read.
-SHOWN_CONFUSIONS = 30
-SHOWN_TAGS = 40
 
 
 class Tagging(Task):
@@ -149,15 +143,17 @@ class Tagging(Task):
     def _tags_of_model(self) -> list[str]:
         if self.scheme == "plain":
             return list(self.tags)
-        endings = {tag[1:] for tag in self.tags if schemes.split_tag(tag)[0] in _SPANS}
-        return [schemes.OUTSIDE, *_spelled_in(self.model_scheme, endings)]
+        endings = {
+            tag[1:] for tag in self.tags if schemes.split_tag(tag)[0] in schemes.SPAN_LETTERS
+        }
+        return [schemes.OUTSIDE, *schemes.tags_of(self.model_scheme, endings)]
 
     @functools.cached_property
     def _all_tags(self) -> list[str]:
         """The model's tags, then those of what the training data lack."""
         lacking = [UNSEEN]
         if self.scheme != "plain":
-            lacking = _spelled_in(self.model_scheme, ["-" + UNSEEN])
+            lacking = schemes.tags_of(self.model_scheme, ["-" + UNSEEN])
         return [*self.model_tags, *lacking]
 
     def save(self, directory):
@@ -246,7 +242,7 @@ class Tagging(Task):
                     counts, "tags that the training data lack, counted as errors", record, place
                 )
                 letter = schemes.split_tag(tag)[0]
-                spelled[place] = f"{letter}-{UNSEEN}" if letter in _SPANS else UNSEEN
+                spelled[place] = f"{letter}-{UNSEEN}" if letter in schemes.SPAN_LETTERS else UNSEEN
         return spelled
 
     @functools.cached_property
@@ -318,7 +314,7 @@ class Tagging(Task):
         constraints = None
         if config.crf and config.constrain and self.scheme != "plain":
             # A tag without a label is one of the label "_".
-            named = [tag + "-_" if tag in ("B", "I", "E", "S") else tag for tag in self.model_tags]
+            named = [tag + "-_" if tag in schemes.SPAN_LETTERS else tag for tag in self.model_tags]
             constraints = layers.tag_constraints(named, self.model_scheme).tolist()
         model = models.Tagger(
             len(self.model_tags),
@@ -409,7 +405,7 @@ class Tagging(Task):
     @functools.cached_property
     def _names_of_data(self) -> list[str]:
         """Every tag that can come up, as the data spell it."""
-        return _respelled(self._all_tags, self.model_scheme, self.scheme)
+        return schemes.respelled(self._all_tags, self.model_scheme, self.scheme)
 
     def _as_data(self, numbers: np.ndarray) -> list[str]:
         """The tags of a sentence, numbered by the model, as the data spell them."""
@@ -438,7 +434,7 @@ class Tagging(Task):
         if kind in ("columns", "conllu"):
             return self.read(file, counts, answers=False, on_error="yield")
         if kind == "jsonl":
-            return _json_records(file)
+            return read_tagged_json(file)
         return pipelines.read_lines(
             file, max_bytes=self.config.max_bytes, counts=counts, on_error="yield", allow_empty=True
         )
@@ -511,313 +507,18 @@ class Tagging(Task):
     def pictures(self, server, records):
         shown = {}
         if server.transitions is not None:
-            shown["transitions"] = _transition_picture(server.transitions(), self.model_tags)
+            shown["transitions"] = transition_picture(server.transitions(), self.model_tags)
         if self.confusion is not None:
-            shown["confusion"] = _confusion_table(self.confusion)
+            shown["confusion"] = confusion_table(self.confusion)
         answers = server.answer(records)
         for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
-            shown[f"tags/{number}"] = _sentence_table(record, answer)
+            shown[f"tags/{number}"] = sentence_table(record, answer)
         sentences = [answer["tokens"] for answer in answers[: pictures.GATES_SHOWN]]
         if sentences:
             features = self.features.pad(self.features.encode(tf.ragged.constant(sentences)))
             real = features["ids"].numpy() != 0
             shown |= pictures.gates_pictures(server.gates(features), real, sentences)
         return shown
-
-
-class TaggingServer(Server):
-    """Raw texts, or sentences cut into tokens, to tags.
-
-    Signatures from `text` string[batch]:
-        serving_default: `tokens` and `tags` string [batch, tokens] padded with "", `start` and `end` int32 [batch,
-            tokens], where each token stands in the text, in bytes
-        compiled: the same through XLA, in batches and lengths of a fixed set; longer texts without it
-        details: the same, `probabilities` float32 [batch, tokens] of the tags given, `marginals` float32 [batch,
-            tokens, tags]; with a conditional random field `best_tags` string [batch, 3, tokens] and `best_scores`
-            float32 [batch, 3], the three best sequences and the logarithms of their probabilities up to a constant
-
-    From `tokens` string [batch, tokens], padded with "" anywhere:
-        tokens: `tags` string [batch, tokens], "" where there is no token, and `probabilities`
-
-    Assets: `tags.txt`, every tag that is answered, and `model_tags.txt`, those of the columns of `marginals`; the same
-    unless the model works in another scheme than the data.
-    """
-
-    # Those of `compiled`: one XLA program each, for one text and for several.
-    lengths = tuple(lengths_up_to(128))
-    best = 3
-
-    def __init__(self, task: Tagging, model: keras.Model):
-        super().__init__(name="tagging")
-        self.features = task.features
-        self.max_bytes = task.config.max_bytes
-        self.character_encoder = task.config.characters
-        self.weights = [variable.value for variable in model.weights]
-        self.tag_names = list(task.model_tags)
-        self.scheme, self.model_scheme = task.scheme, task.model_scheme
-        output = model.output_layer
-        # Behind functions, so that saving does not follow them into Keras.
-        self.emissions = lambda features: model(features, training=False)
-        self.embed = lambda features: model.encoder.embed(features)
-        self.gates = lambda features: model.encoder.gates(features)
-        self.decode = lambda emissions, mask: output.decode(emissions, mask)[0]
-        self.marginals = lambda emissions, mask: output.marginals(emissions, mask)
-        self.decode_best = self.transitions = None
-        if isinstance(output, layers.CRF):
-            self.transitions = lambda: _transition_scores(output)
-            self.decode_best = lambda emissions, mask: output.decode(emissions, mask, k=self.best)
-
-    def signatures(self):
-        text = [tf.TensorSpec([None], tf.string, name="text")]
-        tokens = [tf.TensorSpec([None, None], tf.string, name="tokens")]
-        return {
-            "serving_default": tf.function(
-                self._serving_default, input_signature=text, autograph=False
-            ),
-            "compiled": tf.function(self._compiled, input_signature=text, autograph=False),
-            "details": tf.function(self._details, input_signature=text, autograph=False),
-            "tokens": tf.function(self._tokens, input_signature=tokens, autograph=False),
-        }
-
-    # Parts
-
-    def _cut(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
-        """The tokens of raw texts, and where they begin and end, in bytes."""
-        return self.features.words.tokenize_with_offsets(
-            tf.strings.substr(text, 0, self.max_bytes, unit="BYTE")
-        )
-
-    def _run(self, tokens: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Emissions [batch, time, tags] and the mask; time is at least 1."""
-        length = tf.maximum(tf.reduce_max(tf.concat([tokens.row_lengths(), [1]], 0)), 1)
-        features = self.features.pad(self.features.encode_once(tokens), length)
-        return self.emissions(features), features["ids"] != 0
-
-    @property
-    def _spelled(self) -> list[str]:
-        """The model's tags as the data spell them; for IOB1, which depends on the tag before, as BIO."""
-        if self.scheme in (self.model_scheme, "plain"):
-            return self.tag_names
-        plain = {"E": "I", "S": "B"}
-        return [plain.get(name[0], name[0]) + name[1:] for name in self.tag_names]
-
-    def _names(self, numbers: tf.RaggedTensor) -> tf.RaggedTensor:
-        """The tags of sentences [batch, (tokens)], numbered by the model, as the data spell them."""
-        bio, flat = self._spelled, numbers.flat_values
-        if self.scheme != "IOB1":
-            return numbers.with_flat_values(tf.gather(tf.constant(bio), flat))
-        # What is left is IOB1: B only right after a span of the same label.
-        endings = sorted({name[1:] for name in bio})
-        label = tf.gather(tf.constant([endings.index(name[1:]) for name in bio]), flat)
-        begins = tf.gather(tf.constant([name[0] == "B" for name in bio]), flat)
-        outside = tf.gather(tf.constant([name == schemes.OUTSIDE for name in bio]), flat)
-        row = numbers.value_rowids()
-        follows = (label[1:] == label[:-1]) & (row[1:] == row[:-1]) & ~outside[:-1]
-        follows = tf.concat([tf.zeros_like(outside[:1]), follows], 0)
-        letter = tf.where(begins & follows, "B", "I")
-        spelled = tf.strings.join([letter, tf.gather(tf.constant(endings), label)])
-        return numbers.with_flat_values(tf.where(outside, schemes.OUTSIDE, spelled))
-
-    def _answer(self, flat: tf.Tensor, lengths: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Tags and their probabilities, one after another, of sentences given the same way."""
-        tokens = tf.RaggedTensor.from_row_lengths(flat, lengths)
-        emissions, mask = self._run(tokens)
-        numbers = self.decode(emissions, mask)
-        marginals = tf.gather(self.marginals(emissions, mask), numbers, batch_dims=2)
-        names = self._names(tokens.with_flat_values(tf.boolean_mask(numbers, mask)))
-        return names.flat_values, tf.boolean_mask(marginals, mask)
-
-    def _result(self, cut: tuple[tf.RaggedTensor, ...], numbers: tf.RaggedTensor):
-        tokens, start, end = cut
-        return {
-            "tokens": tokens.to_tensor(""),
-            "tags": self._names(numbers).to_tensor(""),
-            "start": start.to_tensor(0),
-            "end": end.to_tensor(0),
-        }
-
-    # Signatures
-
-    def _serving_default(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        cut = self._cut(text)
-        emissions, mask = self._run(cut[0])
-        numbers = tf.boolean_mask(self.decode(emissions, mask), mask)
-        return self._result(cut, cut[0].with_flat_values(numbers))
-
-    def _details(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        cut = self._cut(text)
-        tokens = cut[0]
-        emissions, mask = self._run(tokens)
-        numbers = self.decode(emissions, mask)
-        marginals = self.marginals(emissions, mask)
-        given = tf.gather(marginals, numbers, batch_dims=2)
-        width = tf.shape(tokens.to_tensor(""))[1]
-        result = self._result(cut, tokens.with_flat_values(tf.boolean_mask(numbers, mask)))
-        result["probabilities"] = given[:, :width]
-        result["marginals"] = marginals[:, :width]
-        if self.decode_best is not None:
-            best, result["best_scores"] = self.decode_best(emissions, mask)
-            # [batch, k, time]: each of the k as a batch of its own.
-            rows = [
-                self._names(tokens.with_flat_values(tf.boolean_mask(best[:, place], mask)))
-                for place in range(self.best)
-            ]
-            result["best_tags"] = tf.stack([names.to_tensor("") for names in rows], axis=1)
-        return result
-
-    def _tokens(self, tokens: tf.Tensor) -> dict[str, tf.Tensor]:
-        real = tokens != ""
-        ragged = tf.ragged.boolean_mask(tokens, real)
-        names, probabilities = self._answer(ragged.flat_values, ragged.row_lengths())
-        places, shape = tf.where(real), tf.shape(tokens, out_type=tf.int64)
-        return {
-            "tags": tf.tensor_scatter_nd_update(tf.fill(shape, ""), places, names),
-            "probabilities": tf.scatter_nd(places, probabilities, shape),
-        }
-
-    def _compiled(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
-        run = tf.function(self._numbers, jit_compile=True, autograph=False)
-        cut = self._cut(text)
-        tokens = cut[0]
-        embedded = self._embedded(tokens)
-        widest = tf.reduce_max(tf.concat([tokens.row_lengths(), [self.lengths[-1]]], 0))
-
-        def compute(part, length):
-            x = padded(part["embedded"], length)
-            real = tf.sequence_mask(part["embedded"].row_lengths(), length)
-            # What is longer than any other would be compiled for itself alone.
-            numbers = tf.cond(
-                length > self.lengths[-1], lambda: self._numbers(x, real), lambda: run(x, real)
-            )
-            return [tf.pad(numbers, [[0, 0], [0, widest - length]])]
-
-        (numbers,) = in_blocks(
-            {"embedded": embedded},
-            compute,
-            [*self.lengths, widest],
-            [tf.TensorSpec([None], tf.int32)],
-        )
-        real = tf.sequence_mask(tokens.row_lengths(), widest)
-        return self._result(cut, tokens.with_flat_values(tf.boolean_mask(numbers, real)))
-
-    def _embedded(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-        """What stands for each token, [batch, (tokens), width]; of a word that comes again it is worked out once."""
-        one_row = tf.RaggedTensor.from_row_lengths(
-            tokens.flat_values, [tf.size(tokens.flat_values)]
-        )
-        (embedded,) = tf.unstack(
-            self.embed(self.features.pad(self.features.encode_once(one_row))), 1
-        )
-        return tokens.with_flat_values(embedded)
-
-    def _numbers(self, embedded: tf.Tensor, real: tf.Tensor) -> tf.Tensor:
-        features = {"ids": tf.cast(real, tf.int32), "embedded": embedded}
-        return self.decode(self.emissions(features), real)
-
-    def portable(self):
-        obstacles = {}
-        if self.character_encoder == "rnn":
-            obstacles["tflite"] = (
-                "--config.characters=rnn stands in the way of tflite, whose loops want a known number of rows; "
-                "characters=cnn is fine, and so are the other formats"
-            )
-        return Portable(
-            weights=self.weights,
-            inputs=model_inputs(self.features.columns),
-            run=self._tags_and_probabilities,
-            rules={
-                "task": "tagging",
-                "tags": self._spelled,
-                "scheme": self.scheme,
-                "max_bytes": self.max_bytes,
-                "max_length": None,
-                **self.features.portable(),
-            },
-            obstacles=obstacles,
-        )
-
-    def _tags_and_probabilities(self, features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        emissions, mask = self.emissions(features), features["ids"] != 0
-        tags = self.decode(emissions, mask)
-        chosen = tf.one_hot(tags, len(self.tag_names)) * self.marginals(emissions, mask)
-        return {"tags": tags, "probabilities": tf.reduce_sum(chosen, axis=2)}
-
-    # In the process that trained it
-
-    @functools.cached_property
-    def _functions(self):
-        flat = tf.TensorSpec([None], tf.string)
-        lengths = tf.TensorSpec([None], tf.int64)
-        return {
-            "cut": tf.function(self._cut, input_signature=[flat], autograph=False),
-            "answer": tf.function(self._answer, input_signature=[flat, lengths], autograph=False),
-        }
-
-    def answer(self, records, counts=None):
-        sentences, places = self._sentences(records)
-        order = sorted(range(len(sentences)), key=lambda number: len(sentences[number]))
-        answers = [None] * len(records)
-        while order:
-            # The longest first; so many that they hold a bounded number of tokens, padding included.
-            rows = max(1, TOKENS_AT_ONCE // max(len(sentences[order[-1]]), 1))
-            chosen, order = order[-rows:], order[:-rows]
-            flat = [token for number in chosen for token in sentences[number]]
-            lengths = [len(sentences[number]) for number in chosen]
-            names, probabilities = self._functions["answer"](
-                tf.constant(flat, tf.string), tf.constant(lengths, tf.int64)
-            )
-            names = [name.decode("utf-8") for name in names.numpy().tolist()]
-            probabilities, begin = probabilities.numpy().tolist(), 0
-            for number, length in zip(chosen, lengths, strict=True):
-                stop = begin + length
-                answers[number] = {
-                    "tokens": sentences[number],
-                    "tags": names[begin:stop],
-                    "probabilities": probabilities[begin:stop],
-                    **places[number],
-                }
-                begin = stop
-        return answers
-
-    def _sentences(
-        self, records: Sequence[Mapping[str, Any]]
-    ) -> tuple[list[list[str]], list[dict[str, list[int]]]]:
-        """The tokens of each record, and for texts where they stand."""
-        sentences = [record.get("tokens") for record in records]
-        places = [{} for _ in records]
-        texts = [number for number, tokens in enumerate(sentences) if tokens is None]
-        if texts:
-            raw = tf.constant([records[number]["text"] for number in texts], tf.string)
-            tokens, starts, ends = self._functions["cut"](raw)
-            rows = zip(texts, tokens.to_list(), starts.to_list(), ends.to_list(), strict=True)
-            for number, cut, start, end in rows:
-                sentences[number] = [token.decode("utf-8", "replace") for token in cut]
-                places[number] = {"start": start, "end": end}
-        return sentences, places
-
-    def assets(self):
-        answered = _respelled(self.tag_names, self.model_scheme, self.scheme)
-        return {
-            "tags.txt": "".join(f"{name}\n" for name in answered),
-            "model_tags.txt": "".join(f"{name}\n" for name in self.tag_names),
-        }
-
-
-_SPANS = ("B", "I", "E", "S")
-
-
-def _spelled_in(scheme: str, endings: Iterable[str]) -> list[str]:
-    """The tags of spans with these labels, each label as it is written after the letter."""
-    letters = "BIES" if scheme == "IOBES" else "BI"
-    return [letter + ending for ending in sorted(endings) for letter in letters]
-
-
-def _respelled(tags: Sequence[str], source: str, target: str) -> list[str]:
-    """Every tag that these can become in another scheme."""
-    if source == target:
-        return list(tags)
-    endings = {tag[1:] for tag in tags if tag != schemes.OUTSIDE}
-    return [schemes.OUTSIDE, *_spelled_in(target, endings)]
 
 
 def _is_number(text: str) -> bool:
@@ -843,76 +544,11 @@ def _of_standard_input(
     return record
 
 
-def _json_records(file: str) -> Iterator[pipelines.Record | pipelines.InputError]:
-    """JSON lines with `tokens`, a list of strings, or else `text`."""
-    for number, line in pipelines.numbered_lines(file, on_error="yield"):
-        if isinstance(line, pipelines.InputError):
-            yield line
-            continue
-        if not line.strip():
-            continue
-        try:
-            row = pipelines.json_object(line, file, number)
-        except pipelines.InputError as error:
-            yield error
-            continue
-        tokens = row.get("tokens")
-        is_list = isinstance(tokens, list) and all(isinstance(t, str) and t for t in tokens)
-        if is_list:
-            yield pipelines.Record({"tokens": tokens}, file, number, row)
-        elif tokens is None and isinstance(row.get("text"), str):
-            yield pipelines.Record({"text": row["text"]}, file, number, row)
-        else:
-            yield pipelines.InputError(
-                "the object needs tokens, a list of strings that are not empty, or text, a string",
-                file,
-                number,
-            )
-
-
-def _transition_scores(field: layers.CRF) -> np.ndarray:
-    """Scores [tags + 1, tags + 1] as `decode` takes them: the last row starts, the last column ends, -inf forbids."""
-    moves, start, end = (
-        w.numpy() for w in (field.transitions.value, field.start.value, field.end.value)
-    )
-    scores = np.block([[moves, end[:, None]], [start, 0.0]])
-    return scores if field.constraints is None else np.where(field.constraints, scores, -np.inf)
-
-
-def _transition_picture(scores: np.ndarray, tags: Sequence[str]) -> np.ndarray:
-    """An image [1, height, width, 4] of the transitions, of the first tags if there are very many."""
-    tags = tags[:SHOWN_TAGS]
-    inner = scores[: len(tags), : len(tags)]
-    start, end = scores[-1, : len(tags)], scores[: len(tags), -1]
-    return pictures.to_pixels(pictures.draw_transitions(inner, tags, start, end))[None]
-
-
 def _is_likeliest(tags: tf.Tensor, emissions: tf.Tensor) -> tf.Tensor:
     """Whether no tag has a larger emission than the right one, bool [batch, time]."""
     right = tf.range(emissions.shape[-1]) == tags[:, :, None]
     largest = tf.reduce_max(emissions, axis=2)
     return tf.reduce_any(right & (emissions >= largest[:, :, None]), axis=2)
-
-
-def _confusion_table(counts: metrics.TagCounts) -> str:
-    """Markdown: the commonest confusions."""
-    lines = ["| right | given | tokens | of the right ones |", "|---|---|---:|---:|"]
-    for right, given, number, share in counts.confusions(SHOWN_CONFUSIONS):
-        lines.append(f"| {right} | {given} | {number:,} | {share:.1%} |")
-    return "\n".join(lines)
-
-
-def _sentence_table(record: Mapping[str, Any], answer: Mapping[str, Any]) -> str:
-    """Markdown: each token with its right tag, the tag given, and how likely that is."""
-    lines = ["| word | right | given | probability |", "|---|---|---|---:|"]
-    right = record.get("tags") or [""] * len(answer["tags"])
-    rows = zip(answer["tokens"], right, answer["tags"], answer["probabilities"], strict=True)
-    for token, wanted, given, probability in rows:
-        given = given if given == wanted else f"**{given}**"
-        lines.append(
-            f"| {pictures.markdown_cell(token)} | {wanted} | {given} | {probability:.3f} |"
-        )
-    return "\n".join(lines)
 
 
 TASK = Tagging

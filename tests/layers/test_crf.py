@@ -394,6 +394,23 @@ def test_constrained_decoding(scheme):
         np.testing.assert_allclose(marginals[row], shares, atol=1e-4)
 
 
+@pytest.mark.parametrize("edges", [False, True])
+def test_transition_scores_are_what_decoding_adds(edges):
+    """Where every emission is zero, the score of a pair of tags is its way in, its transition and its way out."""
+    tags = 3
+    constraints = np.random.default_rng(3).random((tags + edges, tags + edges)) < 0.7
+    constraints[0] = constraints[:, 0] = True
+    layer = constrained_layer(constraints, tags)
+    table = layer.transition_scores()
+    pairs = table[-1, :-1, None] + table[:-1, :-1] + table[:-1, -1]
+    best, scores = layer.decode(tf.zeros([1, 2, tags]), k=tags * tags)
+    permitted = int(np.isfinite(pairs).sum())
+    assert 0 < permitted < tags * tags
+    for tag_pair, score in zip(np.asarray(best)[0, :permitted], scores[0]):
+        np.testing.assert_allclose(score, pairs[tuple(tag_pair)], rtol=1e-5)
+    np.testing.assert_allclose(scores[0, 0], pairs.max(), rtol=1e-5)
+
+
 def test_constraints_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"constraints must be bool\[3, 3\] or bool\[4, 4\]"):
         keras_rnn.CRF(3, np.ones((2, 2)))

@@ -14,7 +14,8 @@ from keras_rnn import app, configs
 from keras_rnn.metrics import TagCounts
 from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task, tagging
-from keras_rnn.tasks.tagging import TaggingServer
+from keras_rnn.tasks.tag_pictures import confusion_table
+from keras_rnn.tasks.tagging_server import TaggingServer
 from pipelines import schemes
 from tests import small_tags
 from tests.saved_models import must_compile
@@ -196,7 +197,7 @@ def test_confusions_are_told_in_tensorboard(opened):
     counts.update_tags(
         np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 0, 0, 2]), np.zeros(6, bool)
     )
-    rows = tagging._confusion_table(counts).splitlines()
+    rows = confusion_table(counts).splitlines()
     assert rows[2:] == ["| B-LOC | O | 2 | 66.7% |", "| O | B-LOC | 1 | 50.0% |"]
 
 
