@@ -17,6 +17,7 @@ import tensorflow as tf
 from keras_rnn.scans.products import Blocks, Dot, Product, dropping, is_trained, sum_dtype
 from keras_rnn.scans.stacks import (
     State,
+    array_from,
     array_of,
     array_over,
     in_parts,
@@ -230,19 +231,36 @@ class Loop:
             [tf.zeros_like(d) for d in d_states],
             zeros_of_slices(d_extras),
         )
-        arrays = {slot: array_over(probe.stacked[slot], time) for slot in probe.distinct()}
         sums = {slot: tf.zeros_like(leaf) for slot, leaf in probe.summed.items()}
 
-        given_ahead = _Ahead(given.projected, axis=self.axis)
-        kept_ahead = _Ahead((kept.states, kept.products, d_outputs, d_extras))
+        # A cotangent takes the place of what it belongs to, a product or a slice of `projected`, which has been read by
+        # then: that saves a stack, and the zeros to begin it with. (Of no time steps there are zeros in that place.)
+        read = {("cotangent", k): stack for k, stack in enumerate(kept.products)}
+        if not self.axis:
+            projected = tf.nest.flatten(given.projected)
+            read |= {("projected", k): stack for k, stack in enumerate(projected)}
+        arrays = {
+            slot: array_from(read[slot]) if slot in read else array_over(probe.stacked[slot], time)
+            for slot in probe.distinct()
+        }
 
-        def carried(t):
-            return given_ahead.carried(t), kept_ahead.carried(t)
+        def carried(t, arrays):
+            """The slices that step t reads."""
+            now = {
+                slot: arrays[slot].read(t) if slot in arrays else slices_at(stack, t)
+                for slot, stack in read.items()
+            }
+            if self.axis:
+                projected = slices_at(given.projected, t, self.axis)
+            else:
+                leaves = [leaf for (kind, _), leaf in now.items() if kind == "projected"]
+                projected = tf.nest.pack_sequence_as(given.projected, leaves)
+            products = [leaf for (kind, _), leaf in now.items() if kind == "cotangent"]
+            return projected, products, slices_at((kept.states, d_outputs, d_extras), t)
 
         def body(i, current, d_states, sums, arrays):
             t = time - 1 - i
-            projected = given_ahead.now(current[0], t)
-            states, products, d_output, d_extra = kept_ahead.now(current[1], t)
+            projected, products, (states, d_output, d_extra) = current
             d_new = list(d_states)
             for k, d in zip(self.shown, d_output, strict=True):
                 d_new[k] = d_new[k] + d
@@ -265,18 +283,25 @@ class Loop:
                 d_previous = [d + carried for d, carried in zip(d_previous, d_carried)]
             for new, old in zip(d_previous, d_states):
                 new.set_shape(old.shape)
+            arrays = {slot: array.write(t, back.stacked[slot]) for slot, array in arrays.items()}
             return (
                 i + 1,
-                carried(tf.maximum(t - 1, 0)),
+                carried(tf.maximum(t - 1, 0), arrays),
                 d_previous,
                 {slot: total + back.summed[slot] for slot, total in sums.items()},
-                {slot: array.write(t, back.stacked[slot]) for slot, array in arrays.items()},
+                arrays,
             )
 
         _, _, d_initial, sums, arrays = tf.while_loop(
             lambda i, *_: i < time,
             body,
-            (tf.constant(0), carried(tf.maximum(time - 1, 0)), list(d_states), sums, arrays),
+            (
+                tf.constant(0),
+                carried(tf.maximum(time - 1, 0), arrays),
+                list(d_states),
+                sums,
+                arrays,
+            ),
             maximum_iterations=time,
         )
         stacks = {slot: array.stack() for slot, array in arrays.items()}
@@ -381,9 +406,9 @@ class _Ahead:
     def __init__(
         self,
         stacks: Any,
-        cut: Callable[[Any], Any] = lambda slices: slices,
-        rows: int | None = None,
-        axis: int = 0,
+        cut: Callable[[Any], Any],
+        rows: int | None,
+        axis: int,
     ):
         self.stacks = stacks
         self.cut = cut

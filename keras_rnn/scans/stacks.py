@@ -78,3 +78,8 @@ def array_of(element: tf.Tensor, size: int | tf.Tensor) -> tf.TensorArray:
     return tf.TensorArray(
         element.dtype, size=size, element_shape=element.shape, clear_after_read=False
     )
+
+
+def array_from(stack: tf.Tensor) -> tf.TensorArray:
+    """An array that holds the slices of a stack."""
+    return array_of(stack[0], length_of(stack)).unstack(stack)
