@@ -34,7 +34,7 @@ Lists of files are comma-separated; globs and .gz are read. Without --train_data
 """
 
 HEADLINES = {
-    "train": "Train a model, or go on with one: a second train on a workdir continues from its last epoch.",
+    "train": "Train a model, or go on with one: a second train on a workdir continues from its last checkpoint.",
     "evaluate": "Measure the best checkpoint; the last line is one JSON object.",
     "predict": "Answer each row of the input, in order: a file of the task's format, or one text a line.",
     "export": "Write the best checkpoint as a SavedModel that takes raw text, or for another runtime.",

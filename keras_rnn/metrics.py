@@ -127,7 +127,8 @@ class TagCounts:
 
     `accuracy` is the share of right tags, `accuracy_unseen` that of tokens that the training data did not hold (None
     where there are none). `precision`, `recall` and `f1` are those of spans, over all labels together; a span is
-    right if its label and both its ends are. Where tags spell no spans, each token counts as one.
+    right if its label and both its ends are; without any they are 0. Where tags spell no spans, each token counts as
+    one.
 
     Arguments:
         tags: the names of the tags.
@@ -148,8 +149,7 @@ class TagCounts:
         self.tags = list(tags)
         self.confusion = np.zeros((len(tags), len(tags)), np.int64)
         self.unseen = np.zeros(2, np.int64)
-        self.spans = {}
-        self.sentences = 0
+        self.spans: dict[str, list[int]] | None = None  # until it is known that the tags spell any
 
     def update_tags(self, right: np.ndarray, predicted: np.ndarray, unseen: np.ndarray) -> None:
         """Adds tokens: the numbers of their tags, and which of them training did not see."""
@@ -163,6 +163,7 @@ class TagCounts:
     ) -> None:
         """Adds the spans (label, start, end) of a sentence."""
         both = set(right) & set(predicted)
+        self.spans = self.spans or {}
         for place, found in enumerate((both, right, predicted)):
             for label, _, _ in found:
                 self.spans.setdefault(label, [0, 0, 0])[place] += 1
@@ -211,9 +212,9 @@ class TagCounts:
         return found
 
     def _spans(self) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-        if self.spans:
+        if self.spans is not None:
             labels = sorted(self.spans)
-            counts = np.array([self.spans[label] for label in labels], np.int64)
+            counts = np.array([self.spans[label] for label in labels], np.int64).reshape(-1, 3)
             return labels, counts[:, 0], counts[:, 1], counts[:, 2]
         right, predicted = self.confusion.sum(1), self.confusion.sum(0)
         occur = (right + predicted) > 0

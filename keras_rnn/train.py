@@ -233,7 +233,8 @@ def _announce(trainer: Trainer, notes: list[str], resumed: bool) -> None:
     replicas = trainer.replicas
     if config.distribute != "none":
         processes = "1 process" if replicas.workers == 1 else f"{replicas.workers} processes"
-        log(f"{replicas.count} replicas in {processes} share each batch")
+        copies = "1 replica" if replicas.count == 1 else f"{replicas.count} replicas"
+        log(f"{copies} in {processes} share each batch")
     for note in notes:
         log(note)
     log(_watching(trainer.workdir))

@@ -242,6 +242,9 @@ class Trainer:
     def _run(self, callbacks) -> str:
         state = self.state
         reason = "" if self._is_unjudged() else self._reason()
+        if reason and state.step:
+            # An interrupted run that was told to end sooner, and has passed that end.
+            self.save(better=False, finished=reason)
         while not reason:
             start = time.perf_counter()
             callbacks.on_epoch_begin(state.epoch)

@@ -139,7 +139,7 @@ def encode(pairs):
 
 source, target = encode(train_pairs)
 print(
-    f"{tokenizer.size} words; sentences of {(source.numpy() != 0).sum(axis=1).min() - 1} to",
+    f"{tokenizer.size - 4} words; sentences of {(source.numpy() != 0).sum(axis=1).min() - 1} to",
     end=" ",
 )
 print(f"{source.shape[1] - 1} words")

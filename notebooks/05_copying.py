@@ -70,8 +70,9 @@ for record in train[:4]:
 # %% [markdown]
 # ## 2. The extended vocabulary
 #
-# The vocabulary holds the 150 most frequent words. A word of the text that it lacks gets the id 150 + the
-# place where it first stands: an id of this text alone, by which it can be found in the summary, too.
+# The vocabulary holds 150 tokens: four marks and the 146 most frequent words. A word of the text that it lacks
+# gets the id 150 + the place where it first stands: an id of this text alone, by which it can be found in the
+# summary, too.
 
 # %%
 SIZE = 150
@@ -211,7 +212,8 @@ plt.show()
 #
 # The attention is told how much it has looked at each place, and a loss tells it not to look there again:
 # $\sum_j \min(\alpha_{tj}, \sum_{t' < t} \alpha_{t'j})$. Below, the sum of all steps over the text: each
-# fact is looked at about once, and what stands beside it hardly at all.
+# fact that is told is looked at about once, and so is a small word or two, where the summary has words that are
+# no fact; all else hardly at all.
 
 # %%
 number = shortest[3]

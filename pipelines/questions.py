@@ -183,7 +183,7 @@ def _squad_question(
     place = f"question {question['id']!r}" if "id" in question else "question"
     fields: dict[str, Any] = {"context": context}
     fields["question"] = _field(question, "question", str, place)
-    row = {key: question[key] for key in ("id", "question") if key in question}
+    row = {**question, "context": context}
     impossible = question.get("is_impossible")
     if impossible is not None:
         fields["task"] = "no_answer" if impossible else "has_answer"

@@ -117,3 +117,13 @@ def test_words_are_right_or_wrong():
             "b": {"accuracy": 1.0, "examples": 1},
         },
     }
+
+
+def test_where_no_span_is_and_none_is_given_none_is_right():
+    counts = metrics.TagCounts(["O", "B-X"])
+    counts.update_tags(np.array([0, 0]), np.array([0, 0]), np.zeros(2, bool))
+    assert counts.result()["f1"] == 1.0  # tags that spell no spans count one by one
+    counts.update_spans([], [])
+    result = counts.result()
+    assert (result["accuracy"], result["precision"], result["recall"], result["f1"]) == (1, 0, 0, 0)
+    assert result["by_label"] == {}

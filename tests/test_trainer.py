@@ -189,6 +189,15 @@ def test_dev_is_scored_every_so_many_steps(tmp_path):
     assert seen == [(0, 2, 4), (0, 3, 0), (1, 4, 2), (1, 6, 0)]
 
 
+def test_a_run_past_an_end_that_was_brought_forward_is_finished(tmp_path):
+    trainer = trainer_of(tmp_path, small_data.rows(8), epochs=2)
+    trainer.state.step, trainer.state.epoch, trainer.state.batch = 4, 3, 1
+    trainer.save(better=True, finished="")
+    assert trainer.run([]) == "epochs=2 is reached"
+    assert trainer.workdir.index()["finished"] == "epochs=2 is reached"
+    assert trainer.state.step == 4
+
+
 def test_an_interrupted_run_ends_as_the_undisturbed_one(tmp_path):
     """Ctrl-C in every step and in every evaluation, one after another."""
     settings = {"batch_size": 8, "epochs": 2, "evaluate_every": 2, "dropout": 0.2, "average": 0.9}

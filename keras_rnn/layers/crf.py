@@ -110,8 +110,8 @@ def crf_marginals(
         chain.start,
         tf.reverse(chain.mask, [1]),
     )
-    before, _ = chain.forward(chain.emissions)
-    after, _ = backwards.forward(backwards.emissions)
+    before, _ = chain.forward(chain.emissions, relative=True)
+    after, _ = backwards.forward(backwards.emissions, relative=True)
     scores = before + tf.reverse(after, [1]) - chain.emissions
     return tf.where(chain.mask[:, :, None], tf.nn.softmax(scores), 0.0)
 
@@ -162,8 +162,10 @@ class _Chain:
         partition = tf.reduce_logsumexp(last + self.end, axis=1)
         return tf.where(self.real, partition, 0.0)
 
-    def forward(self, emissions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def forward(self, emissions: tf.Tensor, relative: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
         """α of every position, [batch, time, tags], and of the last real one, [batch, tags].
+
+        `relative` to the largest of its position: α itself grows with the length, and float32 has seven digits.
 
         The sum over the tags before is a product of matrices: e^(α - the row's largest α) times e^(transition - the
         column's largest). No sum is less than the smallest entry of the second, for the first holds a 1; so nothing
@@ -181,8 +183,12 @@ class _Chain:
 
         return tf.cond(
             tf.reduce_all(tf.reduce_min(self.transitions, axis=0) > largest - WIDE),
-            lambda: self.run(by_product, emissions, self.start, largest, [(factors, factors)]),
-            lambda: self.run(in_log_space, emissions, self.start, self.transitions),
+            lambda: self.run(
+                by_product, emissions, self.start, largest, [(factors, factors)], relative
+            ),
+            lambda: self.run(
+                in_log_space, emissions, self.start, self.transitions, relative=relative
+            ),
         )
 
     def forward_best(self, k: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -205,14 +211,17 @@ class _Chain:
         first: tf.Tensor,
         memory: tf.Tensor,
         weights: Sequence[tuple[tf.Tensor, tf.Tensor]] = (),
+        relative: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores of every position and of the last real one: `first` at the first real one, then `onward`."""
 
         def step(emission, states, dot, memory):
             before, begun = states
             memory, first = memory
-            after = tf.where(begun > 0, onward(before, dot, memory), first)
-            return [after + emission, tf.ones_like(begun)], {}
+            after = tf.where(begun > 0, onward(before, dot, memory), first) + emission
+            if relative:
+                after -= tf.stop_gradient(tf.reduce_max(after, axis=1, keepdims=True))
+            return [after, tf.ones_like(begun)], {}
 
         zeros = tf.zeros([self.batch, *first.shape])
         begun = tf.zeros([self.batch] + [1] * first.shape.rank)
@@ -250,10 +259,8 @@ class _Chain:
         # Positions that have a real one before them, each with the scores of the one before.
         seen_before = tf.cumsum(tf.cast(self.mask, tf.int32), axis=1, exclusive=True) > 0
         moves = (self.mask & seen_before)[:, 1:]
-        one_more = [
-            [0, 1],
-            [0, 0],
-        ]  # a loop without a step cannot be stacked; one that moves nothing can
+        # A loop without a step cannot be stacked; one that moves nothing can.
+        one_more = [[0, 1], [0, 0]]
         inputs = (
             tf.pad(tf.transpose(scores[:, :-1], [1, 0, 2]), [*one_more, [0, 0]]),
             tf.pad(tf.transpose(moves), one_more),
@@ -356,7 +363,8 @@ class CRF(keras.layers.Layer):
 
     def call(self, inputs, mask=None):
         # In float32 under every precision: the scores of long sequences are sums of these.
-        return ops.cast(ops.matmul(inputs, self.kernel), "float32") + self.bias
+        emissions = ops.cast(ops.matmul(inputs, self.kernel), "float32")
+        return emissions + ops.cast(self.bias, "float32")
 
     def log_likelihood(self, tags, emissions, mask=None) -> tf.Tensor:
         """log p(tags | emissions) of each row, [batch]; see `crf_log_likelihood`."""

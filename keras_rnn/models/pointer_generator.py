@@ -195,7 +195,7 @@ def log_distribution(logits: Tensor, alpha: Tensor, switch: Tensor, ids: Tensor)
     rows, size = ops.shape(logits)[0], logits.shape[-1]
     width = size + ops.shape(alpha)[1]
     generated = ops.exp(ops.log_sigmoid(switch)[:, None] + ops.log_softmax(logits, axis=-1))
-    copied = ops.exp(ops.log_sigmoid(-switch))[:, None] * alpha
+    copied = ops.exp(ops.log_sigmoid(-switch))[:, None] * ops.where(ids == UNKNOWN, 0.0, alpha)
     # A word of the text may stand in it several times.
     places = ops.reshape(ids + width * ops.arange(rows)[:, None], (-1,))
     copied = tf.math.unsorted_segment_sum(ops.reshape(copied, (-1,)), places, rows * width)

@@ -23,7 +23,7 @@ class SpanReader(keras.Model):
         end_i = tanh(W [g, c]) · W_e h_i   nowhere = w · [g, c] + b
 
     The logit of position 0 is `nowhere`, the end's likewise; token i is position i + 1. Where `answerable` is True
-    every question has an answer, and that logit is very small.
+    every question has an answer, and that logit is very small unless the text is empty.
 
     Arguments:
         encoder: arguments of `TextEncoder`, which has the vectors E of both texts and reads the question; the context
@@ -93,8 +93,10 @@ class SpanReader(keras.Model):
         c, _ = self.start.attend(g, h, keys, mask)
         found = ops.concatenate([g, c], axis=-1)
         end = self.end.scores(self.query(found), self.end.keys(h))
-        nowhere = ops.full_like(start[:, :1], LOWEST, dtype="float32")
-        if not self.answerable:
+        if self.answerable:
+            # A text without a token has no answer all the same.
+            nowhere = ops.where(ops.any(mask, axis=1, keepdims=True), LOWEST, 0.0)
+        else:
             nowhere = self.nowhere(found)
         return tuple(
             ops.concatenate([nowhere, ops.where(mask, ops.cast(logits, "float32"), LOWEST)], axis=1)

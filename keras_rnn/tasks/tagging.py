@@ -198,6 +198,7 @@ class Tagging(Task):
 
     def encode(self, records, counts=None, training=False):
         number_of = {tag: number for number, tag in enumerate(self._all_tags)}
+        first, known = None, False
         for chunk in pipelines.in_chunks(records):
             lengths = [len(record["tokens"]) for record in chunk]
             flat = [token for record in chunk for token in record["tokens"]]
@@ -213,12 +214,24 @@ class Tagging(Task):
                         f"longer than {self.config.max_length} tokens, cut in training",
                         record,
                     )
+                first = first or record
+                known = known or not self._data_tags.isdisjoint(record["tags"])
                 tags = self._model_tags_of(record, counts)
                 yield {
                     **{name: parts[place] for name, parts in split.items()},
                     "tags": np.array([number_of[tag] for tag in tags], np.int32),
                     "unseen": np.array([token not in self.seen for token in record["tokens"]]),
                 }
+        if first and not known:
+            raise pipelines.InputError(
+                f"none of its tags is one of the training data, the first is {first['tags'][0]!r}; "
+                "--config.data.tag_column says where they stand",
+                first.file,
+            )
+
+    @functools.cached_property
+    def _data_tags(self) -> set[str]:
+        return set(self.tags)
 
     def _model_tags_of(
         self, record: pipelines.Record, counts: collections.Counter | None

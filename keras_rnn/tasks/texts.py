@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 import pipelines
+from pipelines.text import BLANK_ONLY
 
 
 def row_arrays(ragged: tf.RaggedTensor) -> list[np.ndarray]:
@@ -18,8 +19,12 @@ def row_arrays(ragged: tf.RaggedTensor) -> list[np.ndarray]:
 
 
 def is_blank(texts: tf.Tensor) -> tf.Tensor:
-    """Which texts, string [batch], hold nothing but blanks: bool [batch]."""
-    return tf.strings.regex_full_match(texts, r"\s*")
+    """Which texts, string [batch], hold nothing that a tokenizer makes a token of: bool [batch].
+
+    >>> is_blank(tf.constant(["", " \\n", "\u00a0\u200b", "a "])).numpy().tolist()
+    [True, True, True, False]
+    """
+    return tf.strings.regex_full_match(texts, BLANK_ONLY)
 
 
 def by_length(texts: Sequence[str], size: int) -> Iterator[list[int]]:

@@ -161,6 +161,26 @@ def test_decoding_and_marginals_in_every_mask(compiled):
         np.testing.assert_allclose(marginals[row], shares, atol=1e-5)
 
 
+def test_marginals_keep_their_digits_however_long_the_sequence():
+    """Against the recursions in float64, by matrices: the scores themselves grow to tens of thousands."""
+    time, tags = 6000, 5
+    emissions, transitions, start, end = chain(rows=1, time=time, tags=tags, seed=6, scale=3.0)
+    moves = np.exp(np.float64(transitions))
+    weights = np.exp(np.float64(emissions[0]))
+
+    def recursion(first, weights, moves):
+        found = [np.exp(np.float64(first)) * weights[0]]
+        for weight in weights[1:]:
+            found.append(found[-1] / found[-1].sum() @ moves * weight)
+        return np.array(found)
+
+    products = recursion(start, weights, moves) * recursion(end, weights[::-1], moves.T)[::-1]
+    products /= weights
+    right = products / products.sum(1, keepdims=True)
+    found = keras_rnn.crf_marginals(emissions, transitions, start, end)[0]
+    np.testing.assert_allclose(found, right, atol=1e-5)
+
+
 def test_marginals_are_the_gradient_of_the_partition():
     emissions, *rest = chain(time=6, tags=5)
     tags = np.zeros((len(MASKS), 6), int)
@@ -481,8 +501,8 @@ def test_fit_under_xla_moves_every_weight():
     assert np.mean(np.asarray(crf.decode(model(x))[0])[mask] == tags[mask]) > 0.9
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_mixed_precision(policy):
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_precision(policy):
     """Emissions come out in float32, and the scores of a sequence are summed in it."""
     model, crf = tagger(policy=policy)
     x, tags, mask = sentences()
@@ -494,7 +514,7 @@ def test_mixed_precision(policy):
     weights = [np.asarray(weight) for weight in (crf.transitions, crf.start, crf.end)]
     wanted = -np.mean(keras_rnn.crf_log_likelihood(tags, emissions, *weights, mask))
     assert float(crf.loss(tags, emissions)) == pytest.approx(wanted, rel=1e-4)
-    if policy == "mixed_bfloat16":
+    if policy != "mixed_float16":
         model.compile(keras.optimizers.Adam(0.1), crf.loss, jit_compile=False)
         losses = model.fit(x, tags, epochs=12, verbose=0).history["loss"]
         assert losses[-1] < 0.6 * losses[0]

@@ -59,6 +59,17 @@ def numbers(rows=2, steps=4, seed=0):
     return logits, alpha, generator.normal(scale=2, size=(rows, steps)).astype(np.float32)
 
 
+def test_the_unknown_token_is_not_copied_either():
+    logits, alpha, switch = numbers()
+    ids = np.where(np.arange(SOURCE_TIME) == 1, 1, IDS)
+    whole = np.exp(models.log_distribution(logits[:, 0], alpha[:, 0], switch[:, 0], ids))
+    for row in range(2):
+        right = distribution(logits[row, 0], alpha[row, 0], switch[row, 0], ids[row])
+        assert right[1] > 0.01
+        right[1] = 0
+        np.testing.assert_allclose(whole[row], right, rtol=1e-5, atol=1e-9)
+
+
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_distribution_and_the_likelihood_are_those_of_the_definition(compiled):
     logits, alpha, switch = numbers()

@@ -40,6 +40,17 @@ def test_padding_changes_nothing_in_a_story():
     assert np.isfinite(logits).all() and not hops.numpy().any()
 
 
+@pytest.mark.parametrize("answerable", [False, True])
+def test_a_text_without_a_token_has_no_answer_however_long_the_others_are(answerable):
+    encoder = {"vocabulary_size": 12, "embedding_dim": 4, "stack": {"units": 5}}
+    reader = SpanReader(encoder, answerable)
+    features = {"ids": np.array([[0, 0], [5, 6]], "int32"), "question": numbers([2, 3])}
+    for more in (0, 7):
+        first, last, probability = best_span(*reader(padded(features, more)), longest=3)
+        assert (int(first[0]), int(last[0]), float(probability[0])) == (-1, -1, 1.0)
+        assert not answerable or int(first[1]) >= 0
+
+
 def test_sentences_read_once_are_read_alike():
     reader = story_reader()
     distinct = np.concatenate([np.zeros([1, 4], "int32"), numbers([3, 4])])

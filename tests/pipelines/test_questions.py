@@ -87,7 +87,9 @@ def test_squad(tmp_path, zipped):
     )
     assert second["answers"] == [] and second["starts"] == []
     assert (first["task"], second["task"]) == ("has_answer", "no_answer")
-    assert first.row == {"id": "a1", "question": "Where to?"} and second.line == 2
+    paragraph = SQUAD["data"][0]["paragraphs"][0]
+    assert first.row == {**paragraph["qas"][0], "context": paragraph["context"]}
+    assert second.line == 2
 
 
 def test_squad_of_version_one_and_json_lines_called_json(tmp_path):

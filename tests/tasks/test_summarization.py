@@ -73,8 +73,8 @@ def test_what_is_served_is_what_is_predicted(workdir, tmp_path, capsys):
     assert app.main(["export", f"--workdir={workdir}", f"--output={target}", *beam]) == 0
     served = tf.saved_model.load(str(target)).signatures
     texts = [record["text"] for record in small_summaries.rows(6, seed=5)]
-    texts += ["", "Ein Bär – für 5 €.", "\n"]
-    (tmp_path / "t.txt").write_text("\n".join(text.strip() for text in texts) + "\n")
+    texts += ["", "Ein Bär – für 5 €.", "\u2003\u200b"]
+    (tmp_path / "t.txt").write_text("".join(f"{text}\n" for text in texts))
     arguments = [*beam, "--config.search.alignments=true"]
     answers = [
         json.loads(line) for line in predict(capsys, workdir, tmp_path / "t.txt", *arguments)

@@ -215,6 +215,15 @@ def test_tags_that_training_did_not_have_count_as_errors(capsys, workdir, tmp_pa
 
 
 @pytest.mark.usefixtures("opened_once")
+def test_a_file_of_other_tags_altogether_is_refused(capsys, workdir, tmp_path):
+    data = tmp_path / "films.tsv"
+    data.write_text("good\tpositive\n\nbad\tnegative\n")
+    status, out, err = run(capsys, "evaluate", f"--workdir={workdir}", f"--data={data}")
+    assert status == 1 and not out
+    assert "films.tsv: none of its tags is one of the training data, the first is 'positive'" in err
+
+
+@pytest.mark.usefixtures("opened_once")
 def test_broken_tags_are_told_and_read_as_conlleval_reads_them(capsys, workdir, tmp_path):
     data = tmp_path / "broken.conll"
     data.write_text("w1\tO\nAda\tI-PER\nw2\tO\n")

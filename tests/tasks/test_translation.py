@@ -203,8 +203,9 @@ def test_two_files_of_lines_are_an_input_too(workdir, tmp_path, capsys):
     assert capsys.readouterr().out == "one\ntwo\n"
 
 
-def test_a_blank_text_looks_at_nothing(workdir, tmp_path, capsys):
-    (answer,) = answers(workdir, tmp_path, capsys, " \n", "--config.search.alignments=true")
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\ufeff\u200b"], ids=ascii)
+def test_a_blank_text_looks_at_nothing(workdir, tmp_path, capsys, blank):
+    (answer,) = answers(workdir, tmp_path, capsys, f"{blank}\n", "--config.search.alignments=true")
     answer = json.loads(answer)
     assert answer["translation"] == "" and answer["target_tokens"] == []
 
