@@ -20,17 +20,24 @@ def uniform(
     >>> numbers.shape.as_list(), bool(tf.reduce_all((numbers >= 0) & (numbers < 1)))
     ([2, 3], True)
     """
+    numbers = uniform_of(shape, tf.cast(seeds.next(), tf.int32))
+    return minval + (maxval - minval) * numbers if (minval, maxval) != (0.0, 1.0) else numbers
+
+
+def uniform_of(
+    shape: tf.Tensor | list[int | tf.Tensor] | tuple[int | tf.Tensor, ...], seed: tf.Tensor
+) -> tf.Tensor:
+    """The float32 numbers in [0, 1) of a seed, int32 [2]: multiples of 2^-24, the same with and without XLA.
+
+    >>> same = uniform_of([3], tf.constant([1, 2])) == uniform_of([3], tf.constant([1, 2]))
+    >>> bool(tf.reduce_all(same))
+    True
+    """
     bits = tf.random.stateless_uniform(
-        shape,
-        tf.cast(seeds.next(), tf.int32),
-        minval=None,
-        maxval=None,
-        dtype=tf.uint32,
-        alg="philox",
+        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
     )
     # Only the bits are the same with and without XLA: each makes floats of other bits of them.
-    numbers = tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2**-24
-    return minval + (maxval - minval) * numbers if (minval, maxval) != (0.0, 1.0) else numbers
+    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2**-24
 
 
 def kept(

@@ -60,7 +60,8 @@ class CharacterConvolution(_CharacterLayer):
 
         v_k = max_t relu(W_k [e_t … e_{t+k-1}] + b_k),  k = 2, 3, 4
 
-    One zero vector stands before the word and zeros after it, so that the filters see where it begins and ends.
+    One zero vector stands before the word and zeros after it, so that all filters see where it begins, and
+    those of three characters and more where it ends.
 
     Weights: `embedding` [alphabet_size, embedding_dim]; for each width k `kernel_k` [k, embedding_dim, units];
     `bias` [units · number of widths].

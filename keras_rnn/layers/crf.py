@@ -50,7 +50,13 @@ def crf_log_likelihood(
     """
     chain = _Chain(emissions, transitions, start, end, mask)
     tags = tf.convert_to_tensor(tags)
+    if tags.shape.rank == 3 and tags.shape[2] == 1 and chain.tags > 1:
+        tags = tags[:, :, 0]  # as Keras takes them for its sparse losses
     if tags.shape.rank == 3:
+        if tags.shape[2] not in (None, chain.tags):
+            raise ValueError(
+                f"tags must be int[batch, time] or bool[batch, time, {chain.tags}], got {tags.shape}."
+            )
         permitted = tf.where(tf.cast(tags, tf.bool), chain.emissions, FORBIDDEN)
         return chain.log_partition(permitted) - chain.log_partition(chain.emissions)
     return chain.score(tags) - chain.log_partition(chain.emissions)
@@ -139,7 +145,7 @@ class _Chain:
 
     def score(self, tags: tf.Tensor) -> tf.Tensor:
         """Score of the given sequences, [batch]."""
-        tags = tf.cast(tags, tf.int32)
+        tags = tf.where(self.mask, tf.cast(tags, tf.int32), 0)
         chosen = tf.one_hot(tags, self.tags) * tf.cast(self.mask, tf.float32)[:, :, None]
         score = tf.reduce_sum(chosen * self.emissions, axis=[1, 2])
         # Real positions to the front: then the neighbours are the consecutive real ones.
@@ -493,7 +499,9 @@ class CRFLoss(keras.losses.Loss):
                 mask, weights = None, _sequence_weights(given)
         mask = mask_of(emissions) if mask is None else ops.cast(mask, "bool")
         losses = -self.layer_of().log_likelihood(tags, emissions, mask)
-        return tf.reduce_mean(losses if weights is None else losses * weights)
+        if weights is not None:
+            losses *= tf.reshape(weights, tf.shape(losses))
+        return tf.reduce_mean(losses)
 
     def call(self, tags, emissions):
         return -self.layer_of().log_likelihood(tags, emissions, mask_of(emissions))

@@ -15,7 +15,7 @@ Tensor = Any
 
 # Stands for the logarithm of 0, and for 0 under a logarithm.
 LOWEST = -1e9
-LEAST = 1e-20
+LEAST = 1e-37
 
 
 @keras.saving.register_keras_serializable(package="keras_rnn")
@@ -194,14 +194,15 @@ def log_distribution(logits: Tensor, alpha: Tensor, switch: Tensor, ids: Tensor)
     logits = without_unknown(logits)
     rows, size = ops.shape(logits)[0], logits.shape[-1]
     width = size + ops.shape(alpha)[1]
-    generated = ops.exp(ops.log_sigmoid(switch)[:, None] + ops.log_softmax(logits, axis=-1))
-    copied = ops.exp(ops.log_sigmoid(-switch))[:, None] * ops.where(ids == UNKNOWN, 0.0, alpha)
+    generated = ops.log_sigmoid(switch)[:, None] + ops.log_softmax(logits, axis=-1)
     # A word of the text may stand in it several times.
     places = ops.reshape(ids + width * ops.arange(rows)[:, None], (-1,))
-    copied = tf.math.unsorted_segment_sum(ops.reshape(copied, (-1,)), places, rows * width)
-    copied = ops.reshape(copied, (rows, width))
-    whole = copied + ops.pad(generated, [[0, 0], [0, width - size]])
-    return ops.where(whole > LEAST, ops.log(ops.maximum(whole, LEAST)), LOWEST)
+    alpha = ops.reshape(ops.where(ids == UNKNOWN, 0.0, alpha), (-1,))
+    looked = ops.reshape(tf.math.unsorted_segment_sum(alpha, places, rows * width), (rows, width))
+    copied = ops.where(looked > LEAST, ops.log(ops.maximum(looked, LEAST)), LOWEST)
+    copied += ops.log_sigmoid(-switch)[:, None]
+    generated = tf.pad(generated, [[0, 0], [0, width - size]], constant_values=LOWEST)
+    return ops.logaddexp(generated, copied)
 
 
 def log_likelihood(

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from keras_rnn import draws
+
 START, END = 2, 3
 
 # Stands for minus infinity; sums of a few of them are still finite.
@@ -100,7 +102,7 @@ def sample(
     """Draws each token from the decoder's distribution.
 
     Arguments:
-        seed: of the draws; the same seed gives the same tokens.
+        seed: of the draws; the same seed gives the same tokens, with XLA and without.
         temperature: what the logits are divided by; near 0 it is a greedy search.
         top_k: draw among so many likeliest tokens; 0 = all.
         top_p: draw among the fewest likeliest tokens that have this share of the probability.
@@ -130,20 +132,22 @@ def sample(
 
     def draw(log_probabilities, step):
         forbidden = log_probabilities <= LOWEST / 2
-        scaled = tf.where(forbidden, LOWEST, log_probabilities / temperature)
-        size = scaled.shape[-1]
-        ordered = tf.sort(scaled, axis=-1, direction="DESCENDING")
-        if top_k and top_k < size:
-            scaled = tf.where(scaled >= ordered[:, top_k - 1, None], scaled, LOWEST)
-        if top_p < 1:
-            probabilities = tf.nn.softmax(ordered)
-            before = tf.cumsum(probabilities, axis=-1, exclusive=True)
-            least = tf.reduce_min(tf.where(before < top_p, ordered, tf.float32.max), axis=-1)
-            scaled = tf.where(scaled >= least[:, None], scaled, LOWEST)
-        uniform = tf.random.stateless_uniform(
-            tf.shape(scaled), tf.stack([tf.cast(seed, tf.int32), step]), minval=1e-7
-        )
-        return tf.argmax(scaled - tf.math.log(-tf.math.log(uniform)), -1, output_type=tf.int32)
+        likeliest = tf.reduce_max(log_probabilities, axis=-1, keepdims=True)
+        # However low the temperature, what is permitted stays above what is not.
+        scaled = tf.maximum((log_probabilities - likeliest) / temperature, LOWEST / 4)
+        scaled = tf.where(forbidden, LOWEST, scaled)
+        tokens = None
+        if top_k or top_p < 1:
+            size = _size(scaled)
+            least = min if isinstance(size, int) else tf.minimum
+            share = tf.reduce_logsumexp(scaled, axis=-1, keepdims=True)
+            scaled, tokens = tf.math.top_k(scaled, least(top_k or size, size))
+            before = tf.cumsum(tf.exp(scaled - share), axis=-1, exclusive=True)
+            scaled = tf.where(before < top_p, scaled, LOWEST)
+        uniform = draws.uniform_of(tf.shape(scaled), tf.stack([tf.cast(seed, tf.int32), step]))
+        gumbel = -tf.math.log(-tf.math.log(uniform + 2**-25))  # never of 0
+        chosen = tf.argmax(scaled + gumbel, axis=-1, output_type=tf.int32)
+        return chosen if tokens is None else tf.gather(tokens, chosen, batch_dims=1)
 
     return _walk(decoder, inputs, max_length, min_length, limits, start, end, draw)
 
@@ -204,7 +208,9 @@ def _walk(
         allowed = _allowed(log_probabilities, step, min_length, limits, start, end)
         if block_ngrams:
             allowed = _without_repeats(allowed, written[0], step, block_ngrams)
-        chosen = tf.where(done, 0, choose(allowed, step))
+        # At the limit, or where all is forbidden, the end is what is left.
+        ends = (step >= limits) | (tf.reduce_max(allowed, axis=-1) <= LOWEST / 2)
+        chosen = tf.where(done, 0, tf.where(ends, end, choose(allowed, step)))
         gained = tf.gather(log_probabilities, chosen, batch_dims=1)
         ends = done | (chosen == end)
         return (
@@ -518,7 +524,7 @@ class _Decoder:
 def _allowed(log_probabilities, step, min_length, limits, start, end):
     """Without padding and start; without the end before `min_length`, with nothing else after the limit."""
     token = tf.range(_size(log_probabilities))
-    never = (token == 0) | (token == start)
+    never = (token == 0) | (token == start) & (token != end)
     early, late = (step < tf.minimum(min_length, limits))[:, None], (step >= limits)[:, None]
     forbidden = never | (early & (token == end)) | (late & (token != end))
     return tf.where(forbidden, LOWEST, log_probabilities)
@@ -533,10 +539,11 @@ def _without_repeats(log_probabilities, written, step, n):
         step: how many there are.
     """
     steps = written.shape[1] if written.shape[1] is not None else tf.shape(written)[1]
-    before = tf.maximum(step - (n - 1), 0) + tf.range(n - 1)
+    least = min if isinstance(steps, int) else tf.minimum
+    before = tf.minimum(tf.maximum(step - (n - 1), 0) + tf.range(n - 1), steps - 1)
     ending = tf.gather(written, before, axis=1)
     # Place p follows n - 1 tokens that are the last ones again.
-    follows = tf.range(n - 1, steps)
+    follows = tf.range(least(n - 1, steps), steps)
     alike = tf.fill([tf.shape(written)[0], tf.maximum(steps - (n - 1), 0)], True)
     for back in range(n - 1):
         earlier = tf.gather(written, follows - (n - 1) + back, axis=1)

@@ -153,7 +153,7 @@ def best_span(
     after = tf.pad(end[:, 1:], [[0, 0], [0, longest]], constant_values=LOWEST)
     time = tf.shape(start)[1] - 1
     scores = tf.stack([start[:, 1:] + after[:, d : d + time] for d in range(longest)], axis=1)
-    flat = tf.reshape(scores, [-1, longest * time])
+    flat = tf.reshape(scores, [tf.shape(start)[0], longest * time])
     # The span of no answer stands first, so that something stands there where there is no token.
     flat = tf.concat([start[:, :1] + end[:, :1], flat], axis=1)
     best = tf.argmax(flat, axis=1, output_type=tf.int32) - 1

@@ -161,6 +161,32 @@ def test_decoding_and_marginals_in_every_mask(compiled):
         np.testing.assert_allclose(marginals[row], shares, atol=1e-5)
 
 
+@pytest.mark.parametrize("filler", [-100, 3, 255])
+def test_what_tags_hold_in_padding_has_no_part(filler):
+    arrays = chain(seed=3)
+    tags = np.random.default_rng(1).integers(TAGS, size=MASKS.shape)
+    filled = np.where(MASKS, tags, filler)
+    for compiled in (False, True):
+        value, gradients = value_and_gradients(filled, arrays, MASKS, compiled)
+        expected, expected_gradients = value_and_gradients(tags, arrays, MASKS, compiled)
+        np.testing.assert_array_equal(value, expected)
+        for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+            np.testing.assert_array_equal(gradient, wanted)
+
+
+def test_tags_with_an_axis_of_one_more_are_those_without():
+    arrays = chain(seed=3)
+    tags = np.random.default_rng(1).integers(TAGS, size=MASKS.shape)
+    np.testing.assert_array_equal(
+        keras_rnn.crf_log_likelihood(tags[..., None], *arrays, MASKS),
+        keras_rnn.crf_log_likelihood(tags, *arrays, MASKS),
+    )
+    with pytest.raises(
+        ValueError, match=r"tags must be int\[batch, time\] or bool.*got \(16, 4, 2\)"
+    ):
+        keras_rnn.crf_log_likelihood(np.ones((16, 4, 2), bool), *arrays, MASKS)
+
+
 def test_marginals_keep_their_digits_however_long_the_sequence():
     """Against the recursions in float64, by matrices: the scores themselves grow to tens of thousands."""
     time, tags = 6000, 5
@@ -487,6 +513,10 @@ def test_the_mask_goes_with_the_emissions():
     permitted = (tags[..., None] == range(TAGS)) | (np.arange(5) % 2 == 0)[None, :, None]
     partly = -np.mean(keras_rnn.crf_log_likelihood(permitted, emissions, *weights, mask))
     assert model.evaluate(x, permitted, verbose=0) == pytest.approx(partly, rel=1e-4)
+    # What was traced for several shapes knows no rank; a batch of one would stretch over its weights.
+    model.evaluate(x[:1], tags[:1], sample_weight=weight[:1], verbose=0)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="reshape"):
+        model.evaluate(x[:1], tags[:1], sample_weight=np.ones([1, x.shape[1]]), verbose=0)
 
 
 def test_fit_under_xla_moves_every_weight():

@@ -59,6 +59,16 @@ def numbers(rows=2, steps=4, seed=0):
     return logits, alpha, generator.normal(scale=2, size=(rows, steps)).astype(np.float32)
 
 
+def test_a_token_that_is_hardly_possible_keeps_its_logarithm():
+    logits, alpha, switch = numbers()
+    logits[:, :, 7] = -60.0
+    found = models.log_distribution(logits[:, 0], alpha[:, 0], switch[:, 0], IDS)
+    target = np.full([2, 4], 7, np.int32)
+    likelihood, _ = models.log_likelihood(logits, alpha, switch, IDS, target)
+    assert 7 not in IDS and -80 < float(found[0, 7]) < -50
+    np.testing.assert_allclose(found[:, 7], likelihood[:, 0], rtol=1e-6)
+
+
 def test_the_unknown_token_is_not_copied_either():
     logits, alpha, switch = numbers()
     ids = np.where(np.arange(SOURCE_TIME) == 1, 1, IDS)

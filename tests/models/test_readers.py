@@ -40,6 +40,12 @@ def test_padding_changes_nothing_in_a_story():
     assert np.isfinite(logits).all() and not hops.numpy().any()
 
 
+def test_texts_of_no_token_have_no_span():
+    first, last, probability = best_span(tf.zeros([2, 1]), tf.zeros([2, 1]), longest=3)
+    assert first.numpy().tolist() == last.numpy().tolist() == [-1, -1]
+    assert probability.numpy().tolist() == [1.0, 1.0]
+
+
 @pytest.mark.parametrize("answerable", [False, True])
 def test_a_text_without_a_token_has_no_answer_however_long_the_others_are(answerable):
     encoder = {"vocabulary_size": 12, "embedding_dim": 4, "stack": {"units": 5}}

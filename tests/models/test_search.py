@@ -363,3 +363,119 @@ def test_a_greedy_search_takes_the_likeliest_token_that_repeats_nothing(n):
             tokens.append(int(token))
         length = int(found.lengths[row, 0])
         assert found.tokens[row, 0, :length].numpy().tolist() == tokens
+
+
+def rows_of(number: int):
+    return tf.range(number, dtype=tf.int32)
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_p": 0.7}], ids=str)
+def test_a_seed_draws_the_same_with_xla_and_without(options):
+    decoder = Table(9, batch=8)
+
+    def draw(rows):
+        return search.sample(decoder, rows, 8, seed=3, **options).tokens
+
+    plain, compiled = (run(draw, way, rows_of(8)) for way in (False, True))
+    np.testing.assert_array_equal(plain, compiled)
+    assert len({tuple(row) for row in plain.numpy()[:, 0]}) > 4
+
+
+@pytest.mark.parametrize("temperature", [1e-8, 1e-12, 1e-30])
+def test_a_temperature_near_zero_is_a_greedy_search(temperature):
+    decoder = Table(6)
+    drawn = search.sample(decoder, rows_of(3), 5, seed=0, temperature=temperature)
+    greedy = search.greedy_search(decoder, rows_of(3), 5)
+    np.testing.assert_array_equal(drawn.tokens, greedy.tokens)
+    np.testing.assert_array_equal(drawn.lengths, greedy.lengths)
+
+
+class Even(Table):
+    """All words are as likely."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.logits[:] = 0.0
+
+
+@pytest.mark.parametrize(
+    "options, fewest", [({"top_k": 1}, 1), ({"top_k": 2}, 2), ({"top_p": 0.3}, 2)], ids=str
+)
+def test_of_words_that_are_as_likely_no_more_are_drawn_than_asked_for(options, fewest):
+    # Five of the seven tokens are permitted; the share is that of all seven.
+    found = search.sample(
+        Even(steps=2, batch=400), rows_of(400), 1, seed=1, min_length=1, **options
+    )
+    assert len(np.unique(found.tokens)) <= fewest + ("top_p" in options)
+
+
+def test_the_likeliest_words_of_a_vocabulary_whose_size_is_not_known():
+    decoder = Table(6)
+    sizes = []
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([], tf.int32)])
+    def draw(rows, size):
+        class Dynamic:
+            start = staticmethod(decoder.start)
+
+            @staticmethod
+            def advance(tokens, state):
+                logits, state, extras = decoder.advance(tokens, state)
+                logits = logits[:, :size]
+                sizes.append(logits.shape[-1])
+                return logits, state, extras
+
+        return search.sample(Dynamic, rows, 5, seed=0, top_k=1).tokens
+
+    greedy = search.greedy_search(decoder, rows_of(3), 5)
+    np.testing.assert_array_equal(draw(rows_of(3), VOCABULARY), greedy.tokens)
+    assert set(sizes) == {None}
+
+
+@pytest.mark.parametrize("name", ["greedy_search", "beam_search"])
+def test_one_token_may_be_the_start_and_the_end(name):
+    decoder = Table(4)
+    options = {"beam": 200} if name == "beam_search" else {}
+    found = getattr(search, name)(decoder, rows_of(3), 3, start=END, end=END, **options)
+    assert (found.lengths.numpy() <= 3).all() and (found.scores.numpy() > -100).all()
+    for row in range(3):
+        tokens = found.tokens.numpy()[row, 0, : found.lengths[row, 0]]
+        total, last = 0.0, END
+        for step, token in enumerate([*tokens, END]):
+            logits = decoder.logits[row, step, last].astype(np.float64)
+            total += logits[token] - np.log(np.exp(logits).sum())
+            last = token
+        assert float(found.log_probabilities[row, 0]) == pytest.approx(total, abs=1e-4)
+
+
+def test_after_the_limit_the_end_comes_however_unlikely():
+    decoder = Table(4)
+    decoder.logits[..., END] = -np.inf
+    for found in (
+        search.greedy_search(decoder, rows_of(3), 3),
+        search.sample(decoder, rows_of(3), 3, seed=0),
+    ):
+        assert (found.lengths.numpy() == 3).all() and (found.tokens.numpy() > 0).all()
+
+
+@pytest.mark.parametrize("name", ["greedy_search", "beam_search"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_run_longer_than_the_sequence_blocks_nothing(name, compiled):
+    decoder = Table(3)
+    for longest in (0, 2):
+        found, free = (
+            run(
+                lambda rows, n=n: getattr(search, name)(decoder, rows, longest, block_ngrams=n),
+                compiled,
+                rows_of(3),
+            )
+            for n in (5, 0)
+        )
+        np.testing.assert_array_equal(found.tokens, free.tokens)
+        np.testing.assert_array_equal(found.scores, free.scores)
+
+
+def test_where_every_word_is_blocked_the_end_comes():
+    found = search.greedy_search(Table(9), rows_of(3), 8, min_length=6, block_ngrams=1)
+    for tokens, length in zip(found.tokens.numpy()[:, 0], found.lengths.numpy()[:, 0]):
+        assert length == len(WORDS) and sorted(tokens[:length]) == WORDS
