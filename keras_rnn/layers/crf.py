@@ -500,7 +500,11 @@ class CRFLoss(keras.losses.Loss):
         mask = mask_of(emissions) if mask is None else ops.cast(mask, "bool")
         losses = -self.layer_of().log_likelihood(tags, emissions, mask)
         if weights is not None:
-            losses *= tf.reshape(weights, tf.shape(losses))
+            # In a graph that was traced for several shapes their rank is unknown.
+            tf.debugging.assert_equal(
+                tf.size(weights), tf.size(losses), "The sample weights of a CRF are one a sequence."
+            )
+            losses *= weights
         return tf.reduce_mean(losses)
 
     def call(self, tags, emissions):

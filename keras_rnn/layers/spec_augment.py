@@ -36,8 +36,8 @@ class _Perturbation(keras.layers.Layer):
 class SpecAugment(_Perturbation):
     """Blanks out bands of frequencies and stretches of time: what is blank is 0, the mean of a normalised spectrogram.
 
-    Each mask is as wide as a uniform draw from 0 to its width. It begins at a uniform draw from 0 to what is left beside
-    it, both rounded down, so that the last band and the last step are never blank.
+    Each mask is as wide as a uniform draw from 0 to its width. It begins at a uniform draw from 0 to what is left
+    beside it, both rounded down, so that the last band and the last step are never blank.
 
     Arguments:
         frequency_masks, frequency_width: how many masks, and the widest one in bands.

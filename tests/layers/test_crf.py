@@ -515,7 +515,7 @@ def test_the_mask_goes_with_the_emissions():
     assert model.evaluate(x, permitted, verbose=0) == pytest.approx(partly, rel=1e-4)
     # What was traced for several shapes knows no rank; a batch of one would stretch over its weights.
     model.evaluate(x[:1], tags[:1], sample_weight=weight[:1], verbose=0)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="reshape"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="are one a sequence"):
         model.evaluate(x[:1], tags[:1], sample_weight=np.ones([1, x.shape[1]]), verbose=0)
 
 

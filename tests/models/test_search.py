@@ -465,7 +465,9 @@ def test_a_run_longer_than_the_sequence_blocks_nothing(name, compiled):
     for longest in (0, 2):
         found, free = (
             run(
-                lambda rows, n=n: getattr(search, name)(decoder, rows, longest, block_ngrams=n),
+                lambda rows, n=n, most=longest: getattr(search, name)(
+                    decoder, rows, most, block_ngrams=n
+                ),
                 compiled,
                 rows_of(3),
             )
