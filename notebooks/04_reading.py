@@ -31,7 +31,7 @@
 # 2. **One hop, two, four**: the same network on questions that need one fact, two, three.
 # 3. **Attention over a story**: what each hop takes of it.
 #
-# It runs in about six minutes on two CPU cores and downloads nothing.
+# It runs in six to eight minutes on two CPU cores and downloads nothing.
 
 # %%
 import os

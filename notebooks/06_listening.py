@@ -26,7 +26,7 @@
 # 5. **Attention**: where the decoder looks as it writes.
 # 6. **Wrong answers**: how much noise it bears, and which keys it then takes for which.
 #
-# It runs in about two minutes on two CPU cores and downloads nothing.
+# It runs in two to three minutes on two CPU cores and downloads nothing.
 
 # %%
 import os
