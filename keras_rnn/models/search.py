@@ -209,8 +209,8 @@ def _walk(
         if block_ngrams:
             allowed = _without_repeats(allowed, written[0], step, block_ngrams)
         # At the limit, or where all is forbidden, the end is what is left.
-        ends = (step >= limits) | (tf.reduce_max(allowed, axis=-1) <= LOWEST / 2)
-        chosen = tf.where(done, 0, tf.where(ends, end, choose(allowed, step)))
+        over = (step >= limits) | (tf.reduce_max(allowed, axis=-1) <= LOWEST / 2)
+        chosen = tf.where(done, 0, tf.where(over, end, choose(allowed, step)))
         gained = tf.gather(log_probabilities, chosen, batch_dims=1)
         ends = done | (chosen == end)
         return (
