@@ -139,9 +139,8 @@ def sample(
         tokens = None
         if top_k or top_p < 1:
             size = _size(scaled)
-            least = min if isinstance(size, int) else tf.minimum
             share = tf.reduce_logsumexp(scaled, axis=-1, keepdims=True)
-            scaled, tokens = tf.math.top_k(scaled, least(top_k or size, size))
+            scaled, tokens = tf.math.top_k(scaled, _least(top_k or size, size))
             before = tf.cumsum(tf.exp(scaled - share), axis=-1, exclusive=True)
             scaled = tf.where(before < top_p, scaled, LOWEST)
         uniform = draws.uniform_of(tf.shape(scaled), tf.stack([tf.cast(seed, tf.int32), step]))
@@ -539,11 +538,10 @@ def _without_repeats(log_probabilities, written, step, n):
         step: how many there are.
     """
     steps = written.shape[1] if written.shape[1] is not None else tf.shape(written)[1]
-    least = min if isinstance(steps, int) else tf.minimum
     before = tf.minimum(tf.maximum(step - (n - 1), 0) + tf.range(n - 1), steps - 1)
     ending = tf.gather(written, before, axis=1)
     # Place p follows n - 1 tokens that are the last ones again.
-    follows = tf.range(least(n - 1, steps), steps)
+    follows = tf.range(_least(n - 1, steps), steps)
     alike = tf.fill([tf.shape(written)[0], tf.maximum(steps - (n - 1), 0)], True)
     for back in range(n - 1):
         earlier = tf.gather(written, follows - (n - 1) + back, axis=1)
@@ -576,6 +574,11 @@ def _of_beams(rows: tf.Tensor, beam: int) -> tf.Tensor:
 def _size(tensor: tf.Tensor) -> int | tf.Tensor:
     """Of the last axis: a number where it is known, as it is under XLA."""
     return tf.shape(tensor)[-1] if tensor.shape[-1] is None else tensor.shape[-1]
+
+
+def _least(one: int | tf.Tensor, other: int | tf.Tensor) -> int | tf.Tensor:
+    """The smaller one: a number where both are."""
+    return min(one, other) if isinstance(other, int) else tf.minimum(one, other)
 
 
 def _by_beam(stack: tf.Tensor, beam: int) -> tf.Tensor:

@@ -394,7 +394,7 @@ class Loop:
 
 
 class _Ahead:
-    """The slices of stacks that a loop's step reads: carried from the step before, or of a single row read at once.
+    """The slices of stacks that a step forward reads: carried from the step before, or of a single row read at once.
 
     Arguments:
         stacks: a nest of them, each [time, ...].
