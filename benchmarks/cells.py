@@ -29,6 +29,8 @@ SHAPES = [
     (32, 100, 128, 256),
     (64, 50, 300, 512),
 ]
+# Those that a GPU has something to do with.
+GPU_SHAPES = [(8, 40, 100, 128), (32, 100, 128, 256), (64, 50, 300, 512)]
 CUSTOM = ["layer norm lstm", "peephole lstm", "nas", "LeakyCell"]
 CUSTOM_SHAPES = [(8, 40, 100, 128), (32, 50, 128, 256)]
 LEAKY = str(racing.ROOT / "benchmarks" / "leaky_cell.py")
@@ -170,7 +172,8 @@ def main() -> None:
         problems = [Problem(name, *shape) for name in names for shape in shapes]
         race(problems, lambda problem: custom_entries(problem, file, False), options.rounds)
         return
-    kept = [p for p in standard_problems(SHAPES) if options.only in p.name]
+    shapes = GPU_SHAPES if results.gpu() else SHAPES
+    kept = [p for p in standard_problems(shapes) if options.only in p.name]
     custom = [Problem(cell, *s) for cell in CUSTOM for s in CUSTOM_SHAPES]
     custom = [p for p in custom if options.only in p.name]
     if options.quick:

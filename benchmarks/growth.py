@@ -6,7 +6,7 @@ An LSTM in FusedRNN under XLA; a step is forward and backward, gradients of inpu
 `rematerialize=True` backward computes stretches of about √time steps again, instead of finding all states and products
 kept. Each row is a process of its own; its memory is the most that it has had, less what it had after the same step on
 16 time steps. What lies beyond the inputs, the outputs and the gradients of both is what `rematerialize` is about. Time
-is the minimum of the rounds.
+is the minimum of the rounds. On a GPU it is that one's memory that is looked at.
 """
 
 import argparse

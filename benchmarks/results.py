@@ -1,12 +1,14 @@
 """What a race found, for people: a table and a plot in `benchmarks/results/`, and the numbers as JSON."""
 
 import datetime
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,7 +36,7 @@ def ratios_of(seconds: Mapping[str, float]) -> dict[str, float]:
 def machine() -> dict[str, str]:
     """What a reader has to know of the machine and of the libraries."""
     facts = {
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "machine": ", ".join([*filter(None, [gpu()]), _processor(), f"{os.cpu_count()} cores"]),
         "date": f"{datetime.date.today():%Y-%m-%d}",
         "python": platform.python_version(),
     }
@@ -47,6 +49,19 @@ def machine() -> dict[str, str]:
                 command, capture_output=True, text=True, check=False
             ).stdout.strip()
     return facts
+
+
+@functools.cache
+def gpu() -> str:
+    """The GPU that TensorFlow sees, if it sees one."""
+    name = (
+        "import keras_rnn, tensorflow as tf; gpus = tf.config.list_physical_devices('GPU');"
+        "print(*[tf.config.experimental.get_device_details(gpu).get('device_name') for gpu in gpus])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", name], cwd=racing.ROOT, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip()
 
 
 def _processor() -> str:
@@ -71,6 +86,8 @@ def write(
 ) -> None:
     """Writes NAME.md, NAME.json and, where there are ratios or a figure, NAME.png; and the page that names all.
 
+    Where there is a GPU they are NAME_gpu.md and so on, beside those of a CPU.
+
     Arguments:
         header, rows: of the table.
         summary: lines above the table: what the ratios come to.
@@ -79,6 +96,8 @@ def write(
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
     facts = machine()
+    if gpu():
+        name, title = f"{name}_gpu", f"{title} on a GPU"
     lines = [f"# {title}", "", note, ""]
     lines += [", ".join(f"{key} {value}" for key, value in facts.items()), ""]
     lines += [f"- {line}" for line in summary] + [""] * bool(summary)

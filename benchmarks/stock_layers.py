@@ -1,6 +1,7 @@
 """Stock Keras's recurrent layers, in a process that has nothing of this package: no memory kept, no flags of XLA."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -19,7 +20,10 @@ STOCK = {
 def stock(jit_compile: bool, **sizes) -> Callable[[], None]:
     """Keras's own layer."""
     problem = Problem(**sizes)
-    layer = STOCK[problem.cell](problem.units, return_sequences=True)
+    # On a GPU Keras's own layers run cuDNN's kernels, which XLA cannot compile.
+    layer = STOCK[problem.cell](
+        problem.units, return_sequences=True, use_cudnn=False if jit_compile else "auto"
+    )
     layer = keras.layers.Bidirectional(layer) if problem.bidirectional else layer
     return runs(layer, problem, jit_compile)
 
@@ -43,8 +47,26 @@ def runs(layer: keras.layers.Layer, problem: Problem, jit_compile: bool) -> Call
         return tape.gradient(loss, [inputs, *weights])
 
     step = train if problem.training else infer
+    return Run(lambda: step(inputs, mask))
 
-    def run() -> None:
-        tf.nest.flatten(step(inputs, mask))[-1].numpy()
 
-    return run
+class Run:
+    """One run of a step, to its end."""
+
+    def __init__(self, step: Callable[[], Any]):
+        self._step = step
+        self._gpu = bool(tf.config.list_logical_devices("GPU"))
+
+    def __call__(self) -> None:
+        results = self._step()
+        if self._gpu:  # nothing is fetched: PyTorch need not fetch it either
+            tf.test.experimental.sync_devices()
+        else:
+            tf.nest.flatten(results)[-1].numpy()
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """The most bytes that a GPU has had in memory, instead of the process."""
+        if not self._gpu:
+            return {}
+        return {"peak": tf.config.experimental.get_memory_info("GPU:0")["peak"]}

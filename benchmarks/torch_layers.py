@@ -3,12 +3,14 @@
 Imports PyTorch and NumPy and nothing else of this package but the sizes.
 """
 
+import functools
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
 from benchmarks.shapes import Problem
+from benchmarks.torch_device import DEVICE, finish
 
 
 def layer(**sizes) -> Callable[[], None]:
@@ -18,8 +20,8 @@ def layer(**sizes) -> Callable[[], None]:
     kind = {"lstm": nn.LSTM, "gru": nn.GRU}[problem.cell.split()[-1]]
     module = kind(
         problem.features, problem.units, batch_first=True, bidirectional=problem.bidirectional
-    )
-    lengths = torch.tensor(problem.lengths())
+    ).to(DEVICE)
+    lengths = torch.tensor(problem.lengths())  # on the CPU, where packing wants them
 
     def forward(x):
         if not problem.masked:
@@ -36,7 +38,7 @@ def loop(compiled: bool, **sizes) -> Callable[[], None]:
     """A cell of `TORCH_CELLS` in a loop over time, as one writes it there."""
     problem = Problem(**sizes)
     torch.manual_seed(problem.seed)
-    module = TORCH_CELLS[problem.cell](problem.features, problem.units)
+    module = TORCH_CELLS[problem.cell](problem.features, problem.units).to(DEVICE)
     step = torch.compile(module.step) if compiled else module.step
 
     def forward(x):
@@ -52,14 +54,16 @@ def loop(compiled: bool, **sizes) -> Callable[[], None]:
 
 
 def _run(forward, parameters, problem: Problem) -> Callable[[], None]:
-    x = torch.tensor(problem.inputs(), requires_grad=problem.training)
+    x = torch.tensor(problem.inputs(), device=DEVICE, requires_grad=problem.training)
 
     def train() -> None:
         torch.autograd.grad((forward(x) ** 2).mean(), [x, *parameters])
+        finish()
 
     @torch.inference_mode()
     def infer() -> None:
         forward(x)
+        finish()
 
     return train if problem.training else infer
 
@@ -80,18 +84,19 @@ def floor(**sizes) -> Callable[[], None]:
     each other.
     """
     problem = Problem(**sizes)
+    randn, empty = (functools.partial(f, device=DEVICE) for f in (torch.randn, torch.empty))
     batch, time, features, units = problem.batch, problem.time, problem.features, problem.units
     products = PRODUCTS[problem.cell]
     wide = sum(columns for _, columns in products) * units
-    x = torch.randn(time * batch, features)
-    kernel = torch.randn(features, wide)
-    recurrent = [torch.randn(units, columns * units) * 0.01 for _, columns in products]
-    projected = torch.empty(time * batch, wide)
+    x = randn(time * batch, features)
+    kernel = randn(features, wide)
+    recurrent = [randn(units, columns * units) * 0.01 for _, columns in products]
+    projected = empty(time * batch, wide)
     d_x, d_kernel = torch.empty_like(x), torch.empty_like(kernel)
-    parts = [torch.empty(batch, columns * units) for _, columns in products]
-    h, d_h = torch.randn(batch, units), torch.empty(batch, units)
-    states = torch.randn(time * batch, units)
-    stacked = [torch.randn(time * batch, columns * units) for _, columns in products]
+    parts = [empty(batch, columns * units) for _, columns in products]
+    h, d_h = randn(batch, units), empty(batch, units)
+    states = randn(time * batch, units)
+    stacked = [randn(time * batch, columns * units) for _, columns in products]
     d_recurrent = [torch.empty_like(weight) for weight in recurrent]
 
     @torch.inference_mode()
@@ -110,6 +115,7 @@ def floor(**sizes) -> Callable[[], None]:
                 torch.mm(states.t(), rows, out=gradient)
             torch.mm(x.t(), projected, out=d_kernel)
             torch.mm(projected, kernel.t(), out=d_x)
+        finish()
 
     return run
 

@@ -91,7 +91,7 @@ class Tagger(nn.Module):
         emissions, real = self(ids), ids != 0
         if not self.crf:
             return nn.functional.cross_entropy(emissions[real], tags[real])
-        rows = torch.arange(len(ids))
+        rows = torch.arange(len(ids), device=ids.device)
         score = (emissions.gather(2, tags[:, :, None]).squeeze(2) * real).sum(1)
         score = score + (self.transitions[tags[:, :-1], tags[:, 1:]] * real[:, 1:]).sum(1)
         score = score + self.start[tags[:, 0]] + self.end[tags[rows, real.sum(1) - 1]]
@@ -106,7 +106,7 @@ class Tagger(nn.Module):
         """The best tags [batch, time] of a field: Viterbi."""
         emissions, real = self(ids), ids != 0
         scores = self.start + emissions[:, 0]
-        stay = torch.arange(scores.shape[1])
+        stay = torch.arange(scores.shape[1], device=ids.device)
         parents: list[torch.Tensor] = []
         for t in range(1, ids.shape[1]):
             best, parent = (scores[:, :, None] + self.transitions).max(1)
@@ -176,13 +176,13 @@ class Translator(nn.Module):
         batch, vocabulary = ids.shape[0], self.output_bias.shape[0]
         h, keys = h.repeat_interleave(beam, dim=0), keys.repeat_interleave(beam, dim=0)
         real, state = real.repeat_interleave(beam, dim=0), state.repeat_interleave(beam, dim=0)
-        rows = torch.arange(batch)[:, None] * beam
-        tokens = torch.full([batch * beam, 1], self.start)
-        totals = torch.full([batch, beam], -1e9)
+        rows = torch.arange(batch, device=ids.device)[:, None] * beam
+        tokens = torch.full([batch * beam, 1], self.start, device=ids.device)
+        totals = torch.full([batch, beam], -1e9, device=ids.device)
         totals[:, 0] = 0.0
-        done = torch.zeros([batch, beam], dtype=torch.bool)
+        done = torch.zeros([batch, beam], dtype=torch.bool, device=ids.device)
         # A finished one goes on with padding alone, at no cost.
-        finished = torch.full([vocabulary], -1e9)
+        finished = torch.full([vocabulary], -1e9, device=ids.device)
         finished[0] = 0.0
         for _ in range(longest):
             y = self.target_embedding(tokens[:, -1])

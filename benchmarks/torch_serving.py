@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks import torch_models
 from benchmarks.texts import SPECIAL, UNKNOWN, Texts
+from benchmarks.torch_device import DEVICE
 
 
 def script(
@@ -26,7 +27,7 @@ def script(
         kind = {"classification": torch_models.Classifier, "tagging": torch_models.Tagger}[task]
         model = kind(rows, len(names))
     kept = {"classification": [], "tagging": ["decode"], "translation": ["search"]}[task]
-    scripted = torch.jit.freeze(torch.jit.script(model.eval()), preserved_attrs=kept)
+    scripted = torch.jit.freeze(torch.jit.script(model.eval().to(DEVICE)), preserved_attrs=kept)
     starts = range(0, len(sentences) - batch + 1, batch)
     numbers = itertools.cycle(starts)
 
@@ -35,9 +36,9 @@ def script(
         start = next(numbers)
         cut = [sentence.split() for sentence in sentences[start : start + batch]]
         ids = [torch.tensor([words.get(word, UNKNOWN) for word in row]) for row in cut]
-        ids = pad_sequence(ids, batch_first=True)
+        ids = pad_sequence(ids, batch_first=True).to(DEVICE)
         if task == "classification":
-            probabilities = torch.softmax(scripted(ids), 1)
+            probabilities = torch.softmax(scripted(ids), 1).cpu()
             [(names[number], row) for number, row in zip(probabilities.argmax(1), probabilities)]
         elif task == "tagging":
             tags = scripted.decode(ids).tolist()

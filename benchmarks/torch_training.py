@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import torch_models
 from benchmarks.texts import END, SPECIAL, UNKNOWN, Texts
+from benchmarks.torch_device import DEVICE
 
 BATCH = {"classification": 32, "tagging": 32, "translation": 64}
 CLIP = {"classification": 1.0, "tagging": 5.0, "translation": 1.0}
@@ -83,6 +84,7 @@ def training(
         kind = {"classification": torch_models.Classifier, "tagging": torch_models.Tagger}[task]
         model = kind(SPECIAL + len(words), len(others), sparse=sparse, **options)
         embedding = model.embedding
+    model.to(DEVICE)
     dense = [p for p in model.parameters() if not (sparse and p is embedding.weight)]
     optimizers = [torch.optim.Adam(dense, 1e-3, fused=True)]
     if sparse:
@@ -92,7 +94,11 @@ def training(
         examples = Examples(texts, words, others)
         sampler = LikeLengths(examples, BATCH[task], seed)
         model.train()
-        for ids, other in DataLoader(examples, batch_sampler=sampler, collate_fn=padded):
+        loader = DataLoader(
+            examples, batch_sampler=sampler, collate_fn=padded, pin_memory=DEVICE == "cuda"
+        )
+        for ids, other in loader:
+            ids, other = (side.to(DEVICE, non_blocking=True) for side in (ids, other))
             loss = model.loss(ids, other)
             for optimizer in optimizers:
                 optimizer.zero_grad()

@@ -11,7 +11,14 @@ from collections.abc import Iterator
 
 # Compiled for a CPU, a loop otherwise copies whatever it carries twice a step, unless the new plainly comes after the
 # last use of the old. With this analysis XLA puts the one after the other where it can, and copies nothing.
-LIVE_RANGES = "xla_cpu_copy_insertion_use_region_analysis"
+LIVE_RANGES = "--xla_cpu_copy_insertion_use_region_analysis=true"
+
+# Compiled for a GPU, the kernels of a step are launched together, as one graph, if there are as many of them as this
+# (XLA's default is 5) and none of them is a copy, which XLA otherwise makes of each slice that is read or written.
+ONE_GRAPH = (
+    "--xla_gpu_graph_min_graph_size=2",
+    "--xla_disable_hlo_passes=fusion-dynamic-memcpy-rewriter",
+)
 
 
 def import_quietly():
@@ -31,20 +38,21 @@ def import_quietly():
 
     _refuse_other_backend(keras.backend.backend())
     keep_memory()
-    copy_less()
+    compile_loops_well()
 
 
-def copy_less():
-    """Sets XLA's analysis of what a loop carries, unless the environment says something of it already.
+def compile_loops_well():
+    """Sets the flags of XLA that loops gain from, each unless the environment says something of it already.
 
-    XLA reads its flags when it first compiles something. A flag that it does not know would end the process; this
-    one is known to the versions of TensorFlow that this package goes with.
+    XLA reads its flags when it first compiles something. A flag that it does not know would end the process; these
+    are known to the versions of TensorFlow that this package goes with.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if flags and not flags.lstrip().startswith("-"):
         return  # the name of a file of flags
-    if LIVE_RANGES not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --{LIVE_RANGES}=true".strip()
+    missing = [flag for flag in (LIVE_RANGES, *ONE_GRAPH) if flag.split("=")[0] not in flags]
+    if missing:
+        os.environ["XLA_FLAGS"] = " ".join([flags, *missing]).strip()
 
 
 @functools.cache

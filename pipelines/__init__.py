@@ -11,6 +11,7 @@ import importlib
 _HOMES = {
     "errors": ["InputError"],
     "ahead": ["map_ahead"],
+    "devices": ["on_cpu"],
     "files": [
         "atomic_directory",
         "atomic_write",

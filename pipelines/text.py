@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.ahead import map_ahead
+from pipelines.devices import on_cpu
 from pipelines.errors import InputError
 from pipelines.files import atomic_write, numbered_lines
 from pipelines.ragged import framed, kept
@@ -149,16 +150,19 @@ class Tokenizer(tf.Module):
 
     # Cutting
 
+    @on_cpu
     def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """string[batch] -> the tokens, ragged string[batch, tokens], in the case of the text."""
         return self.tokenize_with_offsets(texts)[0]
 
+    @on_cpu
     def tokenize_with_offsets(
         self, texts: tf.Tensor
     ) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         """The tokens and where each begins and ends in the raw string, in bytes (int32)."""
         return self._cut(tf.reshape(tf.convert_to_tensor(texts, tf.string), [-1]))
 
+    @on_cpu
     def encode(self, texts: tf.Tensor, start: bool = False, end: bool = False) -> tf.RaggedTensor:
         """string[batch] -> ids, ragged int32[batch, tokens]; a blank string is one [UNK].
 
@@ -168,6 +172,7 @@ class Tokenizer(tf.Module):
         """
         return self._finish(self.encode_tokens(self.tokenize(texts)), start, end)
 
+    @on_cpu
     def encode_tokens(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         """Tokens that are cut already -> ids, int32, in the same ragged shape.
 
@@ -190,6 +195,7 @@ class Tokenizer(tf.Module):
 
     # Joining
 
+    @on_cpu
     def decode(self, ids: tf.Tensor | tf.RaggedTensor) -> tf.Tensor:
         """ids [batch, time] -> string[batch]: no padding, no [START], nothing from [END] on."""
         if isinstance(ids, tf.RaggedTensor):
@@ -259,6 +265,7 @@ class _TableTokenizer(Tokenizer):
         new = [token for token in other.tokens_list if token not in known]
         return type(self)([*self.tokens_list, *new], self.lower)
 
+    @on_cpu
     def encode_tokens(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         if not isinstance(tokens, tf.RaggedTensor):
             tokens = tf.convert_to_tensor(tokens, tf.string)
@@ -350,10 +357,12 @@ class WordpieceTokenizer(Tokenizer):
         self._piece_strings = text.FastWordpieceTokenizer(token_out_type=tf.string, **options)
         self._strings = _string_table(self.tokens_list)
 
+    @on_cpu
     def encode_tokens(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         """Words that are cut already -> the ids of their pieces, one row a row of words."""
         return self._pieces(tokens).merge_dims(1, 2)
 
+    @on_cpu
     def pieces_of_words(self, words: tf.RaggedTensor) -> tf.RaggedTensor:
         """Ragged words [batch, words] -> ids [batch, words, pieces], to align tags with words."""
         return self._pieces(words)
@@ -378,6 +387,7 @@ class WordpieceTokenizer(Tokenizer):
             words.with_values(ends.with_values(ends.values + offset)).merge_dims(1, 2),
         )
 
+    @on_cpu
     def encode(self, texts: tf.Tensor, start: bool = False, end: bool = False) -> tf.RaggedTensor:
         return self._finish(self.encode_tokens(split_words(texts)[0]), start, end)
 
@@ -438,6 +448,7 @@ class SentencePieceTokenizer(Tokenizer):
         pieces, starts, ends = self._pieces(tf.string).tokenize_with_offsets(self._lowered(texts))
         return pieces, tf.cast(starts, tf.int32), tf.cast(ends, tf.int32)
 
+    @on_cpu
     def encode(self, texts: tf.Tensor, start: bool = False, end: bool = False) -> tf.RaggedTensor:
         return self._finish(self._pieces(tf.int32).tokenize(self._lowered(texts)), start, end)
 

@@ -14,6 +14,8 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Several processes test side by side, on one GPU where there is one.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 # The same examples in every run, so that a red run is the change's doing and comes again; new ones
 # are looked for with `pytest --hypothesis-profile=search`.
@@ -60,6 +62,8 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def same_start():
     """Seeds every generator before a test and puts back Keras's global settings after it."""
+    if "tensorflow" in sys.modules:  # a GPU's products would be rounded to 10 bits
+        sys.modules["tensorflow"].config.experimental.enable_tensor_float_32_execution(False)
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(0)
     yield

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_rnn.scans.devices import only_cpus
 from keras_rnn.scans.loop import Real, Step
 from keras_rnn.scans.products import dropping
 from keras_rnn.scans.scan import Scanned, scan
@@ -83,4 +84,4 @@ def halving_pays(state: tf.Tensor) -> bool:
     rows, *units = state.shape
     if rows is None or rows < LEAST_ROWS or rows * math.prod(units) < LEAST_NUMBERS:
         return False
-    return all(device.device_type == "CPU" for device in tf.config.list_logical_devices())
+    return only_cpus()

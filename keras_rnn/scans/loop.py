@@ -1,8 +1,9 @@
 """The loop over time, forwards and backwards.
 
-Each loop carries the slices that its step reads, and cuts the next ones out while a step runs. XLA would otherwise
-read them inside of the step's elementwise work, which it then does number by number instead of vector by vector. Of a
-single row the slices are so small that forward is faster without.
+On a CPU each loop carries the slices that its step reads, and cuts the next ones out while a step runs. XLA would
+otherwise read them inside of the step's elementwise work, which it then does number by number instead of vector by
+vector. Of a single row the slices are so small that forward is faster without. On a GPU it is right that XLA reads them
+there: each slice cut out beforehand would be one more kernel to wait for.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_rnn.scans.devices import only_cpus
 from keras_rnn.scans.products import Blocks, Dot, Product, dropping, is_trained, sum_dtype
 from keras_rnn.scans.stacks import (
     State,
@@ -244,7 +246,9 @@ class Loop:
             for slot in probe.distinct()
         }
 
-        def carried(t, arrays):
+        ahead = only_cpus()
+
+        def slices_of(t, arrays):
             """The slices that step t reads."""
             now = {
                 slot: arrays[slot].read(t) if slot in arrays else slices_at(stack, t)
@@ -260,6 +264,7 @@ class Loop:
 
         def body(i, current, d_states, sums, arrays):
             t = time - 1 - i
+            current = current if ahead else slices_of(t, arrays)
             projected, products, (states, d_output, d_extra) = current
             d_new = list(d_states)
             for k, d in zip(self.shown, d_output, strict=True):
@@ -286,7 +291,7 @@ class Loop:
             arrays = {slot: array.write(t, back.stacked[slot]) for slot, array in arrays.items()}
             return (
                 i + 1,
-                carried(tf.maximum(t - 1, 0), arrays),
+                slices_of(tf.maximum(t - 1, 0), arrays) if ahead else (),
                 d_previous,
                 {slot: total + back.summed[slot] for slot, total in sums.items()},
                 arrays,
@@ -297,7 +302,7 @@ class Loop:
             body,
             (
                 tf.constant(0),
-                carried(tf.maximum(time - 1, 0), arrays),
+                slices_of(tf.maximum(time - 1, 0), arrays) if ahead else (),
                 list(d_states),
                 sums,
                 arrays,
@@ -394,7 +399,7 @@ class Loop:
 
 
 class _Ahead:
-    """The slices of stacks that a step forward reads: carried from the step before, or of a single row read at once.
+    """The slices of stacks that a step forward reads: carried from the step before, or read at once.
 
     Arguments:
         stacks: a nest of them, each [time, ...].
@@ -412,7 +417,7 @@ class _Ahead:
     ):
         self.stacks = stacks
         self.cut = cut
-        self.carries = rows != 1
+        self.carries = rows != 1 and only_cpus()
         self.axis = axis
 
     def carried(self, t: int | tf.Tensor) -> Any:

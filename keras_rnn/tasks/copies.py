@@ -106,15 +106,18 @@ class CopyFeatures(tf.Module):
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
         return self.tokenizer.tokenize(texts)
 
+    @pipelines.on_cpu
     def words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The words that are read of texts, string [batch, (time)]; of an empty text one empty word."""
         words = pipelines.first_of_rows(self._words(texts), self.max_length)
         return pipelines.framed(words, instead="")
 
+    @pipelines.on_cpu
     def too_long(self, texts: tf.Tensor) -> tf.Tensor:
         """How many texts [batch] are cut."""
         return tf.math.count_nonzero(self._words(texts).row_lengths() > self.max_length)
 
+    @pipelines.on_cpu
     def encode(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """string [batch] -> `ids`, extended, and with pretrained vectors `vector_ids`, int32 [batch, (time)]."""
         words = self.words(texts)
@@ -123,6 +126,7 @@ class CopyFeatures(tf.Module):
             features["vector_ids"] = vector_ids(self.vectors, words)
         return features
 
+    @pipelines.on_cpu
     def encode_summaries(self, texts: tf.Tensor, summaries: tf.Tensor) -> tf.RaggedTensor:
         """Extended ids of summaries of texts, string [batch] each, with the end: int32 [batch, (time)].
 
@@ -151,6 +155,7 @@ class CopyFeatures(tf.Module):
         unknown = ids.flat_values == pipelines.UNKNOWN
         return words.with_flat_values(tf.where(unknown & can_be_copied, copied, ids.flat_values))
 
+    @pipelines.on_cpu
     def pad(
         self, features: Mapping[str, tf.RaggedTensor], length: int | tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:
@@ -159,6 +164,7 @@ class CopyFeatures(tf.Module):
 
     # Back to text
 
+    @pipelines.on_cpu
     def spell(self, texts: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """The word of each extended id [batch, time]; "" of padding.
 
@@ -173,6 +179,7 @@ class CopyFeatures(tf.Module):
         written = tf.where(ids < size, usual, copied)
         return tf.where(ids == pipelines.PADDING, "", written)
 
+    @pipelines.on_cpu
     def decode(self, texts: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
         """Texts [batch] and the extended ids [batch, time] of summaries -> the summaries, string [batch]."""
         words = self.spell(texts, ids)

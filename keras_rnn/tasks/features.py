@@ -126,6 +126,7 @@ class TextFeatures(tf.Module):
         texts = tf.strings.substr(texts, 0, self.max_bytes, unit="BYTE")
         return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
 
+    @pipelines.on_cpu
     def tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """The tokens that are read of each text: string [batch, (time)], at least one, if an empty one."""
         return pipelines.first_of_rows(self._whole_tokens(texts), self.max_length)
@@ -133,10 +134,12 @@ class TextFeatures(tf.Module):
     def _whole_tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
         return pipelines.framed(self.tokenizer.tokenize(self._read(texts)), instead="")
 
+    @pipelines.on_cpu
     def encode(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """The features of each text: `ids` [batch, (time)] and what else the columns name."""
         return self.encode_and_count(texts)[0]
 
+    @pipelines.on_cpu
     def encode_and_count(self, texts: tf.Tensor) -> tuple[dict[str, tf.RaggedTensor], tf.Tensor]:
         """The features, and how many texts were longer than `max_length` tokens."""
         if not self.sentence_length and self.alphabet is None and self.vectors is None:
@@ -161,6 +164,7 @@ class TextFeatures(tf.Module):
             features["characters"] = tokens.with_flat_values(dense)
         return features, self._too_long(whole)
 
+    @pipelines.on_cpu
     def too_long(self, texts: tf.Tensor) -> tf.Tensor:
         """How many texts [batch] are longer than `max_length` tokens."""
         return self.encode_and_count(texts)[1]
@@ -200,6 +204,7 @@ class TextFeatures(tf.Module):
             **pipelines.word_rules(),
         }
 
+    @pipelines.on_cpu
     def pad(
         self, features: dict[str, tf.RaggedTensor], length: int | tf.Tensor | None = None
     ) -> dict[str, tf.Tensor]:

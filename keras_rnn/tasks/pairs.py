@@ -81,12 +81,14 @@ class PairFeatures(tf.Module):
         if self.target is not self.source:
             self.target.save(directory, name=TARGET)
 
+    @pipelines.on_cpu
     def encode(self, texts: tf.Tensor, side: str = "source") -> tf.RaggedTensor:
         """string [batch] -> ids with the end, ragged int32 [batch, (time)], however long."""
         texts = tf.strings.substr(texts, 0, self.max_bytes, unit="BYTE")
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
         return getattr(self, side).encode(texts, end=True)
 
+    @pipelines.on_cpu
     def cut(self, ids: tf.RaggedTensor) -> tf.RaggedTensor:
         """The first `max_length` ids of each row, the last of them its end."""
         cut = pipelines.first_of_rows(ids, self.max_length)
@@ -94,10 +96,12 @@ class PairFeatures(tf.Module):
         end = tf.fill(tf.shape(ends)[:1], tf.constant(pipelines.END, ids.dtype))
         return cut.with_values(tf.tensor_scatter_nd_update(cut.values, ends, end))
 
+    @pipelines.on_cpu
     def too_long(self, texts: tf.Tensor) -> tf.Tensor:
         """How many sources [batch] are cut."""
         return tf.math.count_nonzero(self.encode(texts).row_lengths() > self.max_length)
 
+    @pipelines.on_cpu
     def read(self, texts: tf.Tensor) -> tf.Tensor:
         """string [batch] -> source ids as the model reads them, int32 [batch, time]."""
         return self.cut(self.encode(texts)).to_tensor(pipelines.PADDING)

@@ -60,11 +60,13 @@ class PassageFeatures(tf.Module):
         named = {"embedding": self.tokenizer, "vectors": self.vectors}
         return {name: tokenizer for name, tokenizer in named.items() if tokenizer is not None}
 
+    @pipelines.on_cpu
     def cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         """All tokens of raw texts, and where they begin and end, in bytes."""
         read = tf.strings.substr(texts, 0, self.max_bytes, unit="BYTE")
         return self.tokenizer.tokenize_with_offsets(read)
 
+    @pipelines.on_cpu
     def count_cut(
         self, contexts: tf.RaggedTensor, questions: tf.RaggedTensor, counts: collections.Counter
     ) -> None:
@@ -77,6 +79,7 @@ class PassageFeatures(tf.Module):
             if longer:
                 counts[f"{name}cut to {limit} tokens"] += longer
 
+    @pipelines.on_cpu
     def encode(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """string [batch, 2], contexts and questions -> the features of each."""
         contexts, questions = self.cut(texts[:, 0])[0], self.cut(texts[:, 1])[0]
@@ -84,6 +87,7 @@ class PassageFeatures(tf.Module):
             contexts[:, : self.max_length], questions[:, : self.question_length]
         )
 
+    @pipelines.on_cpu
     def encode_tokens(
         self, contexts: tf.RaggedTensor, questions: tf.RaggedTensor
     ) -> dict[str, tf.RaggedTensor]:
@@ -119,6 +123,7 @@ class PassageFeatures(tf.Module):
             "sentence_length": sentence if self.sentence_length else 0,
         }
 
+    @pipelines.on_cpu
     def pad(
         self,
         features: dict[str, tf.RaggedTensor],

@@ -156,6 +156,7 @@ class TokenFeatures(tf.Module):
             columns["vector_ids"] = pipelines.Column.of_ids(self.vectors.size)
         return columns
 
+    @pipelines.on_cpu
     def encode(self, tokens: tf.RaggedTensor) -> dict[str, tf.RaggedTensor]:
         """string [batch, (time)] -> the features of each token, ragged."""
         # Invalid UTF-8 must not end a server's answer.
@@ -171,6 +172,7 @@ class TokenFeatures(tf.Module):
             features["vector_ids"] = tf.where(ids == pipelines.UNKNOWN, lowered, ids)
         return {name: tokens.with_flat_values(value) for name, value in features.items()}
 
+    @pipelines.on_cpu
     def encode_once(self, tokens: tf.RaggedTensor) -> dict[str, tf.RaggedTensor | tf.Tensor]:
         """As `encode`, but each different token is looked at once, and so are its characters by the model.
 
@@ -225,6 +227,7 @@ class TokenFeatures(tf.Module):
             **pipelines.word_rules(shapes=self.spelling is not None),
         }
 
+    @pipelines.on_cpu
     def pad(
         self,
         features: dict[str, tf.RaggedTensor | tf.Tensor],

@@ -1,0 +1,44 @@
+"""What is done to texts is done on the CPU, whatever there is besides: each operation says so."""
+
+import pytest
+import tensorflow as tf
+
+import pipelines
+from keras_rnn.tasks.pairs import PairFeatures
+
+
+def devices_of(function, *specs) -> set[str]:
+    graph = tf.function(function).get_concrete_function(*specs).graph
+    # What only stands in a function (its inputs, a table that it was given) is where its owner put it.
+    return {
+        op.device
+        for op in graph.get_operations()
+        if op.type not in ("Placeholder", "Const", "NoOp", "Identity")
+    }
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return pipelines.train_tokenizer("words", ["a fine film", "no film"], size=20)
+
+
+@pytest.mark.parametrize("kind", ["words", "characters", "wordpiece"])
+def test_encoding_and_decoding(kind):
+    tokenizer = pipelines.train_tokenizer(kind, ["a fine film", "no film"], size=40)
+    texts = tf.TensorSpec([None], tf.string)
+    ids = tf.TensorSpec([None, None], tf.int32)
+    for function, spec in [
+        (lambda texts: tokenizer.encode(texts, end=True).values, texts),
+        (lambda texts: tokenizer.tokenize(texts).values, texts),
+        (tokenizer.decode, ids),
+    ]:
+        assert devices_of(function, spec) == {"/device:CPU:0"}
+
+
+def test_ids_that_a_model_reads(tokenizer):
+    features = PairFeatures(tokenizer, tokenizer, max_length=3, max_bytes=100)
+    assert devices_of(features.read, tf.TensorSpec([None], tf.string)) == {"/device:CPU:0"}
+    read = features.read(tf.constant(["a fine film", "no"])).numpy()
+    no = tokenizer.encode(tf.constant(["no"])).values.numpy()[0]
+    assert read[:, 2].tolist() == [pipelines.END, pipelines.PADDING]
+    assert read[1].tolist() == [no, pipelines.END, pipelines.PADDING]
