@@ -91,6 +91,7 @@ def folder(tmp_path, monkeypatch):
     """Where results are written for the time being."""
     monkeypatch.setattr(results, "FOLDER", tmp_path)
     monkeypatch.setattr(results, "machine", lambda: {"machine": "abacus", "date": "2020-01-02"})
+    monkeypatch.setattr(results, "gpu", lambda: "")
     return tmp_path
 
 
@@ -118,6 +119,14 @@ def test_a_race_is_written_for_people_and_for_programs(folder):
     assert (folder / "beads.png").read_bytes().startswith(b"\x89PNG")
     index = (folder / "README.md").read_text()
     assert "## [Beads](beads.md)\n\n2020-01-02, abacus\n\n- half\n" in index
+
+
+def test_what_a_gpu_did_stands_beside_what_a_cpu_did(folder, monkeypatch):
+    results.write("beads", "Beads", "Moved by hand.", ["what"], [["small"]], [])
+    monkeypatch.setattr(results, "gpu", lambda: "Graphite")
+    results.write("beads", "Beads", "Moved by light.", ["what"], [["small"]], [])
+    assert (folder / "beads.md").read_text().startswith("# Beads\n\nMoved by hand.")
+    assert (folder / "beads_gpu.md").read_text().startswith("# Beads on a GPU\n\nMoved by light.")
 
 
 def test_cells_are_reported(folder):

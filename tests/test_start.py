@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from keras_rnn.start import LIVE_RANGES, ONE_GRAPH, compile_loops_well
+
 FAULTS = """
 import resource
 import numpy as np
@@ -34,6 +36,28 @@ def test_memory_is_kept_unless_the_environment_says_otherwise(variables, kept):
     )
     pages = 64_000_000 // os.sysconf("SC_PAGE_SIZE")
     assert (int(ran.stdout) < pages / 10) == kept
+
+
+HIS = "--xla_gpu_graph_min_graph_size=9"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, [LIVE_RANGES, *ONE_GRAPH]),
+        ("--xla_dump_to=x", ["--xla_dump_to=x", LIVE_RANGES, *ONE_GRAPH]),
+        (HIS, [HIS, LIVE_RANGES, ONE_GRAPH[1]]),
+        ("flags.txt", ["flags.txt"]),
+    ],
+)
+def test_flags_of_the_compiler_are_added_to_those_of_the_environment(before, after, monkeypatch):
+    if before is None:
+        monkeypatch.delenv("XLA_FLAGS", raising=False)
+    else:
+        monkeypatch.setenv("XLA_FLAGS", before)
+    for _ in range(2):  # a second time there is nothing to add
+        compile_loops_well()
+        assert os.environ["XLA_FLAGS"].split() == after
 
 
 LOOP = """
