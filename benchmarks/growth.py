@@ -128,8 +128,9 @@ def _said(measured: Measured) -> str:
 
 
 def report(found) -> None:
+    whose = "GPU" if results.gpu() else "process"
     header = ["batch, time, features, units", "kept", "ms", "ms a step and row"]
-    header += ["MiB", "MiB beyond inputs, outputs, gradients", "GiB of the process"]
+    header += ["MiB", "MiB beyond inputs, outputs, gradients", f"GiB of the {whose}"]
     rows, summary = [], []
     for (_, _, kind), (problem, measured) in found.items():
         sizes = f"{problem.batch},{problem.time},{problem.features},{problem.units}"
@@ -152,8 +153,8 @@ def report(found) -> None:
         if axis == "large":
             peak = found[axis, size, kind][1].peak / GIB
             summary.append(
-                f"{LARGE.time} steps of {LARGE.batch} x {LARGE.units} units with {kind}: {peak:.2f} GiB, "
-                "the process and TensorFlow included"
+                f"{LARGE.time} steps of {LARGE.batch} x {LARGE.units} units with {kind}: {peak:.2f} GiB"
+                + ("" if results.gpu() else ", the process and TensorFlow included")
             )
     note = __doc__.split("\n\n")[2].replace("\n", " ")
     results.write("growth", "Growth", note, header, rows, summary, figure=_draw(found))

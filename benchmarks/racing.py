@@ -4,7 +4,6 @@ A machine is never quiet; turn by turn a disturbance hits all of them alike, and
 whose turn it is not is stopped (SIGSTOP): no thread of it spins on a core that another needs.
 """
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -26,9 +25,6 @@ PYTHONS = {
 
 # Contestants that share a GPU take of its memory what they need, not all of it.
 SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-
-# So many prepare themselves side by side.
-AT_ONCE = max(1, (os.cpu_count() or 1) // 4)
 
 # A turn is as many runs as fit into this, and at least one.
 TURN_SECONDS = 0.1
@@ -101,15 +97,16 @@ class Referee:
     def race(self, entries: Mapping[str, Entry], rounds: int = 0) -> dict[str, list[float]]:
         """Seconds of every run of each that can take part; why one cannot is said."""
         turns, seconds, self.facts = {}, {}, {}
-        there = {}
         for name, entry in entries.items():
-            if has(entry.library):
-                there[name] = entry
-            else:
+            if not has(entry.library):
                 self._miss(name, entry.library)
-        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as threads:
-            answers = dict(zip(there, threads.map(self._prepare, there, there.values())))
-        for name, answer in answers.items():
+                continue
+            if name not in self._contestants:
+                self._contestants[name] = Contestant(entry.library)
+            arguments = dict(entry.arguments)
+            answer = self._contestants[name].ask(prepare=entry.function, arguments=arguments)
+            if "error" not in answer:
+                answer = self._contestants[name].ask(run=1)
             if "error" in answer:
                 print(f"  {name} takes no part: {answer['error'].splitlines()[0][:150]}")
                 self._dismiss(name)
@@ -121,13 +118,6 @@ class Referee:
             for name, times in turns.items():
                 seconds[name] += self._contestants[name].ask(run=times)["seconds"]
         return seconds
-
-    def _prepare(self, name: str, entry: Entry) -> dict[str, Any]:
-        if name not in self._contestants:
-            self._contestants[name] = Contestant(entry.library)
-        contestant = self._contestants[name]
-        answer = contestant.ask(prepare=entry.function, arguments=dict(entry.arguments))
-        return answer if "error" in answer else contestant.ask(run=1)
 
     def _miss(self, name: str, library: str) -> None:
         if library not in self._missing:

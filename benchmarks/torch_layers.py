@@ -21,6 +21,7 @@ def layer(**sizes) -> Callable[[], None]:
     module = kind(
         problem.features, problem.units, batch_first=True, bidirectional=problem.bidirectional
     ).to(DEVICE)
+    module.train(problem.training)
     lengths = torch.tensor(problem.lengths())  # on the CPU, where packing wants them
 
     def forward(x):
@@ -39,6 +40,7 @@ def loop(compiled: bool, **sizes) -> Callable[[], None]:
     problem = Problem(**sizes)
     torch.manual_seed(problem.seed)
     module = TORCH_CELLS[problem.cell](problem.features, problem.units).to(DEVICE)
+    module.train(problem.training)
     step = torch.compile(module.step) if compiled else module.step
 
     def forward(x):

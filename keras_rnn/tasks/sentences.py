@@ -2,10 +2,13 @@
 
 import tensorflow as tf
 
+import pipelines
+
 # Tokens that end a sentence, in the scripts that have one.
 SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？", "।", "۔", "؟", "።", "።")
 
 
+@pipelines.on_cpu
 def sentence_rows(tokens: tf.RaggedTensor, longest: int) -> tuple[tf.Tensor, tf.RaggedTensor]:
     """Where each row of words begins among all tokens, and the text that each row is of.
 
@@ -40,6 +43,7 @@ def sentence_rows(tokens: tf.RaggedTensor, longest: int) -> tuple[tf.Tensor, tf.
     return row_starts, rows
 
 
+@pipelines.on_cpu
 def in_sentences(
     row_starts: tf.Tensor, rows: tf.RaggedTensor, ids: tf.RaggedTensor, longest: int
 ) -> tf.RaggedTensor:

@@ -4,7 +4,11 @@ import pytest
 import tensorflow as tf
 
 import pipelines
+from keras_rnn.tasks.copies import CopyFeatures
+from keras_rnn.tasks.features import TextFeatures
 from keras_rnn.tasks.pairs import PairFeatures
+from keras_rnn.tasks.passages import PassageFeatures
+from keras_rnn.tasks.tokens import TokenFeatures
 
 
 def devices_of(function, *specs) -> set[str]:
@@ -42,3 +46,40 @@ def test_ids_that_a_model_reads(tokenizer):
     no = tokenizer.encode(tf.constant(["no"])).values.numpy()[0]
     assert read[:, 2].tolist() == [pipelines.END, pipelines.PADDING]
     assert read[1].tolist() == [no, pipelines.END, pipelines.PADDING]
+
+
+READING = (
+    "cut",
+    "decode",
+    "encode",
+    "pad",
+    "pieces",
+    "read",
+    "spell",
+    "tokenize",
+    "too_long",
+    "words",
+)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        TextFeatures,
+        TokenFeatures,
+        PassageFeatures,
+        CopyFeatures,
+        PairFeatures,
+        pipelines.Tokenizer,
+        pipelines.WordpieceTokenizer,
+        pipelines.SentencePieceTokenizer,
+    ],
+)
+def test_whatever_reads_texts_is_placed(kind):
+    readers = [
+        name
+        for name, method in vars(kind).items()
+        if name.startswith(READING) and callable(method) and name != "encode_stream"
+    ]
+    assert readers
+    assert [name for name in readers if not hasattr(vars(kind)[name], "__wrapped__")] == []
