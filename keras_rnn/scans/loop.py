@@ -262,6 +262,10 @@ class Loop:
             products = [leaf for (kind, _), leaf in now.items() if kind == "cotangent"]
             return projected, products, slices_at((kept.states, d_outputs, d_extras), t)
 
+        def carried(t, arrays):
+            """What the step before hands on for step t."""
+            return slices_of(t, arrays) if ahead else ()
+
         def body(i, current, d_states, sums, arrays):
             t = time - 1 - i
             current = current if ahead else slices_of(t, arrays)
@@ -291,7 +295,7 @@ class Loop:
             arrays = {slot: array.write(t, back.stacked[slot]) for slot, array in arrays.items()}
             return (
                 i + 1,
-                slices_of(tf.maximum(t - 1, 0), arrays) if ahead else (),
+                carried(tf.maximum(t - 1, 0), arrays),
                 d_previous,
                 {slot: total + back.summed[slot] for slot, total in sums.items()},
                 arrays,
@@ -302,7 +306,7 @@ class Loop:
             body,
             (
                 tf.constant(0),
-                slices_of(tf.maximum(time - 1, 0), arrays) if ahead else (),
+                carried(tf.maximum(time - 1, 0), arrays),
                 list(d_states),
                 sums,
                 arrays,
