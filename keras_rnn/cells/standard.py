@@ -17,8 +17,8 @@ class StandardCell(Cell):
     """A cell with x · kernel + bias for its inputs and one recurrent kernel for its state.
 
     A subclass sets `blocks` and writes `step`. One that can drop its candidate adds "candidate" to
-    `recurrent_dropout_kinds`: with that kind its projection is a pair in training, and
-    `x_part, dropped = self.split_noise(projected)` takes it apart in either case.
+    `recurrent_dropout_kinds`, and its step begins with `x_part, dropped = self.split_noise(projected)`: the projection
+    with its bias, and what is to be done to the candidate.
 
     Weights, with `blocks` the number of gates and candidates:
         kernel: [features, blocks · units]
@@ -125,7 +125,21 @@ class StandardCell(Cell):
         return self.bias_initializer(shape, dtype=dtype)
 
     def project(self, x, dot, training=False):
-        return self.with_noise(dot(x, self.kernel) + self.bias, x, training)
+        projected = dot(x, self.kernel)
+        if self._late_bias and not training:
+            return projected
+        projected = self.with_noise(projected + self.bias, x, training)
+        return (projected,) if self._late_bias and tf.is_tensor(projected) else projected
+
+    @property
+    def _late_bias(self) -> bool:
+        """Whether, in inference, `split_noise` adds the bias, to numbers at hand: here it would be all time steps.
+
+        It does where this class's own step calls it. In training the bias is there already: its gradient is one sum.
+        """
+        code = getattr(type(self).step, "__code__", None)
+        splits = code is not None and "split_noise" in code.co_names
+        return splits and type(self).project is StandardCell.project
 
     @property
     def input_kernel(self):
@@ -140,9 +154,9 @@ class StandardCell(Cell):
     def split_noise(self, projected: Any) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         """The projection of this step, and what is to be done to its candidate: nothing, or dropping some of it."""
         if isinstance(projected, (tuple, list)):
-            projected, mask = projected
-            return projected, lambda c_tilde: mask * c_tilde
-        return projected, lambda c_tilde: c_tilde
+            x_part, *masks = projected
+            return x_part, lambda c_tilde: masks[0] * c_tilde if masks else c_tilde
+        return projected + self.bias if self._late_bias else projected, lambda c_tilde: c_tilde
 
     def operand_mask(self, state, training):
         if self.recurrent_dropout_kind == "candidate":

@@ -19,6 +19,9 @@ from keras_rnn.scans.stacks import in_parts
 LEAST_ROWS = 8
 LEAST_NUMBERS = 1024
 
+# Units from which on they are not: the weights leave a core's cache, and each half's product reads all of them.
+MANY_UNITS = 512
+
 
 def scan_in_halves(
     step: Step,
@@ -84,4 +87,4 @@ def halving_pays(state: tf.Tensor) -> bool:
     rows, *units = state.shape
     if rows is None or rows < LEAST_ROWS or rows * math.prod(units) < LEAST_NUMBERS:
         return False
-    return only_cpus()
+    return math.prod(units) < MANY_UNITS and only_cpus()

@@ -259,3 +259,38 @@ def test_make_cell_finds_registered_classes_and_names_the_others():
 def test_wrong_arguments_are_named(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class OwnStep(keras_rnn.LSTMCell):
+    """A step that takes the projection as it comes."""
+
+    def step(self, projected, states, dot, memory=None):
+        return [keras.ops.tanh(projected[:, : self.units]), states[1]], {}
+
+
+class OwnProjection(keras_rnn.LSTMCell):
+    def project(self, x, dot, training=False):
+        return super().project(x, dot, training=training)
+
+
+class OwnStepAround(keras_rnn.LSTMCell):
+    def step(self, projected, states, dot, memory=None):
+        return super().step(projected, states, dot, memory)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_bias_is_added_once_whoever_overrides_what(training):
+    x = np.random.default_rng(7).normal(size=[3, 4, 5]).astype("float32")
+    bias = np.linspace(-1.0, 1.0, 24, dtype="float32")
+
+    def outputs(cell):
+        layer = keras_rnn.FusedRNN(cell(6, kernel_initializer="ones", recurrent_initializer="ones"))
+        layer.build(x.shape)
+        layer.cell.bias.assign(bias)
+        return np.array(layer(x, training=training))
+
+    expected = outputs(keras_rnn.LSTMCell)
+    np.testing.assert_allclose(outputs(OwnProjection), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(outputs(OwnStepAround), expected, rtol=1e-5, atol=1e-6)
+    last = np.tanh(x[:, -1].sum(-1, keepdims=True) + bias[:6])
+    np.testing.assert_allclose(outputs(OwnStep), last, rtol=1e-5, atol=1e-6)

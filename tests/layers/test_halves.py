@@ -201,9 +201,10 @@ def test_halves_are_for_enough_rows_on_a_cpu(monkeypatch):
 
     assert scans.halving_pays(state(8, 128)) and scans.halving_pays(state(256, 4))
     assert not scans.halving_pays(state(7, 1024)) and not scans.halving_pays(state(8, 127))
-    assert not scans.halving_pays(keras.KerasTensor((None, 1024)))
+    assert scans.halving_pays(state(64, 511)) and not scans.halving_pays(state(64, 512))
+    assert not scans.halving_pays(keras.KerasTensor((None, 128)))
     gpu = tf.config.LogicalDevice("gpu", "GPU")
     monkeypatch.setattr(
         tf.config, "list_logical_devices", lambda: [tf.config.LogicalDevice("cpu", "CPU"), gpu]
     )
-    assert not scans.halving_pays(state(64, 512))
+    assert not scans.halving_pays(state(64, 256))
