@@ -129,6 +129,7 @@ class StandardCell(Cell):
         if self._late_bias and not training:
             return projected
         projected = self.with_noise(projected + self.bias, x, training)
+        # A tuple has its bias: `split_noise` goes by that.
         return (projected,) if self._late_bias and tf.is_tensor(projected) else projected
 
     @property
