@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from unittest import mock
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import keras_rnn
+from keras_rnn.layers import projection
 
 MODES = ("eager", "graph", "xla")
 MASKS = ("none", "right", "left", "holes", "empty rows")
@@ -113,9 +115,12 @@ def differentiate(
     dynamic: bool = False,
     calls: int = 1,
     cotangents: Sequence[np.ndarray] | None = None,
+    in_steps: bool = False,
     **options,
 ) -> Result:
     """Runs a layer `calls` times and differentiates the last result.
+
+    However small the inputs are, they are projected before the loop, as in training, unless `in_steps`.
 
     Args:
         states: initial states, flat.
@@ -137,7 +142,8 @@ def differentiate(
                 options["initial_state"] = tf.nest.pack_sequence_as(
                     structure_of_states(layer), sources[1:]
                 )
-            results = tf.nest.flatten(layer(sources[0], **given, **options))
+            with mock.patch.object(projection, "MOST_PRODUCTS", 10**9 if in_steps else 0):
+                results = tf.nest.flatten(layer(sources[0], **given, **options))
             if cotangents is None:
                 return results, []
             terms = [

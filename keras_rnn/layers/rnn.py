@@ -14,7 +14,8 @@ from keras_rnn.cells.gru import GRUCell
 from keras_rnn.cells.lstm import LSTMCell
 from keras_rnn.cells.standard import register
 from keras_rnn.keras_internals import keep_while_ids_are_known
-from keras_rnn.scans import halving_pays, product, scan, scan_in_chunks, scan_in_halves, swapped
+from keras_rnn.layers.projection import project, projecting_in_steps_pays, step_that_projects
+from keras_rnn.scans import halving_pays, scan, scan_in_chunks, scan_in_halves, swapped
 
 
 @register
@@ -199,21 +200,28 @@ class FusedRNN(keras.layers.RNN):
         return states
 
     def _scan(self, cell: Cell, x, states, mask, memory, memory_mask, training):
-        """Projects all time steps at once, then runs the loop. `x` is time-major."""
+        """Runs the loop. `x`, time-major, is projected before it, or step by step where that is faster."""
         operand_mask = cell.operand_mask(states[0], training)
         memory = None if memory is None else cell.prepare_memory(memory, memory_mask)
         for leaf in tf.nest.flatten(memory):
             if leaf is not None and leaf.shape.rank != 0:
                 _check_rows("Every tensor of a memory", leaf.shape, states[0])
 
-        def project(x):
-            return _project(cell, x, training)
+        if not training and projecting_in_steps_pays(cell, x):
+            step, scanning = step_that_projects(cell), scan
 
-        scanning = scan_in_halves if halving_pays(states[0]) else scan
+            def projection(x):
+                return x
+
+        else:
+            step, scanning = cell.step, scan_in_halves if halving_pays(states[0]) else scan
+
+            def projection(x):
+                return project(cell, x, training)
 
         def run(projected, states, mask, memory):
             return scanning(
-                cell.step,
+                step,
                 projected,
                 states,
                 [(weight, tf.convert_to_tensor(weight.value)) for weight in cell.weights],
@@ -225,12 +233,12 @@ class FusedRNN(keras.layers.RNN):
 
         everything = (memory, operand_mask)
         if not self.rematerialize:
-            return run(project(x), states, mask, everything)
+            return run(projection(x), states, mask, everything)
         draws = training and len(cell.variables) > len(cell.weights)  # it has the state of a seed
         if draws:  # what backward computes again must not draw again
-            x = project(x)
+            x = projection(x)
         return scan_in_chunks(
-            run if draws else lambda x, *rest: run(project(x), *rest),
+            run if draws else lambda x, *rest: run(projection(x), *rest),
             x,
             states,
             [(weight, tf.convert_to_tensor(weight.value)) for weight in cell.weights],
@@ -293,16 +301,6 @@ def _check_rows(what: str, shape: tf.TensorShape, state: tf.Tensor):
     """The loop gives each half of the rows its own part."""
     if shape.rank == 0 or not shape[:1].is_compatible_with(state.shape[:1]):
         raise ValueError(f"{what} must be [batch, ...], here [{state.shape[0]}, ...]; got {shape}.")
-
-
-def _project(cell: Cell, x: tf.Tensor, training: bool) -> Any:
-    """The projection of all time steps. It treats each alone, so they can stand in the batch, untransposed."""
-    time, batch = (n if s is None else s for n, s in zip(tf.unstack(tf.shape(x)[:2]), x.shape))
-    rows = tf.reshape(x, [time * batch, 1, *x.shape[2:]])
-    return tf.nest.map_structure(
-        lambda leaf: tf.reshape(leaf, [time, batch, *leaf.shape[2:]]),
-        cell.project(rows, product, training=training),
-    )
 
 
 LAYER_ARGUMENTS = (

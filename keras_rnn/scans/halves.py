@@ -17,7 +17,7 @@ from keras_rnn.scans.stacks import in_parts
 
 # Rows, and numbers of a state, from which on two halves are faster than one whole.
 LEAST_ROWS = 8
-LEAST_NUMBERS = 1024
+LEAST_NUMBERS = 2048
 
 # Units from which on they are not: the weights leave a core's cache, and each half's product reads all of them.
 MANY_UNITS = 512

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_rnn import attention, scans
 from keras_rnn.cells import CELLS, AttentionCell, make_cell
-from keras_rnn.layers import FusedRNN
+from keras_rnn.layers import FusedRNN, projection
 from keras_rnn.scans import halves
 
 # An odd number of rows, so that the halves are not alike.
@@ -34,6 +34,7 @@ def halving(monkeypatch):
     def set_to(halved):
         monkeypatch.setattr(halves, "LEAST_ROWS", 2 if halved else 10**9)
         monkeypatch.setattr(halves, "LEAST_NUMBERS", 1)
+        monkeypatch.setattr(projection, "MOST_PRODUCTS", 0)
         return calls
 
     return set_to
@@ -199,8 +200,8 @@ def test_halves_are_for_enough_rows_on_a_cpu(monkeypatch):
     def state(*shape):
         return tf.zeros(shape)
 
-    assert scans.halving_pays(state(8, 128)) and scans.halving_pays(state(256, 4))
-    assert not scans.halving_pays(state(7, 1024)) and not scans.halving_pays(state(8, 127))
+    assert scans.halving_pays(state(8, 256)) and scans.halving_pays(state(512, 4))
+    assert not scans.halving_pays(state(7, 500)) and not scans.halving_pays(state(8, 255))
     assert scans.halving_pays(state(64, 511)) and not scans.halving_pays(state(64, 512))
     assert not scans.halving_pays(keras.KerasTensor((None, 128)))
     gpu = tf.config.LogicalDevice("gpu", "GPU")
