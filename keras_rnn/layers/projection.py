@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_rnn.cells.cell import Cell
 from keras_rnn.scans import Step, only_cpus, product
 
-# Up to so many products of two numbers in all time steps, and so many numbers of the kernel, which each step reads anew.
+# The most products of two numbers in all time steps, and numbers of the kernel, which each step reads anew.
 MOST_PRODUCTS = 25_000_000
 LARGEST_KERNEL = 65_536
 
