@@ -246,6 +246,7 @@ def _table_records(
         for column in names:
             if header.count(column) > 1:
                 raise InputError(f"the header names the column {column!r} twice", name, line_number)
+    header = _told_apart(header)
     any_row = False
     for number, row in rows.rows(len(header)):
         any_row = True
@@ -259,6 +260,23 @@ def _table_records(
         yield Record(fields, name, number, values)
     if not any_row:
         raise InputError("has a header but no rows", name, line_number)
+
+
+def _told_apart(header: list[str]) -> list[str]:
+    """Columns that nobody reads may share a name: numbered, from the second on, none of them is lost.
+
+    >>> _told_apart(["note", "text", "note", "note", "note 2"])
+    ['note', 'text', 'note 3', 'note 4', 'note 2']
+    """
+    taken, names = set(header), []
+    for name in header:
+        own = name
+        if name in names:
+            numbers = (f"{name} {number}" for number in itertools.count(2))
+            own = next(new for new in numbers if new not in taken)
+            taken.add(own)
+        names.append(own)
+    return names
 
 
 class _Rows:

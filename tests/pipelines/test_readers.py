@@ -134,6 +134,12 @@ def test_what_is_written_is_read(tmp_path_factory, name, table):
     assert rows(read_table(file, TEXT_AND_LABEL)) == records
 
 
+def test_columns_that_nobody_reads_may_share_a_name(tmp_path):
+    file = written(tmp_path, "a.csv", "note,text,label,note\none,two,a,three\n")
+    (record,) = read_table(file, TEXT_AND_LABEL)
+    assert dict(record.row) == {"note": "one", "text": "two", "label": "a", "note 2": "three"}
+
+
 def test_columns_join_and_delimiters_are_settings(tmp_path):
     file = written(tmp_path, "a.csv", 'title;body;"a,b"\nHot;"x;y";1\n')
     columns = {"text": "title, body", "label": "a,b"}
