@@ -49,7 +49,7 @@ def projecting_in_steps_pays(cell: Cell, x: tf.Tensor) -> bool:
     """
     if cell.input_kernel is None or not only_cpus():
         return False
-    time, rows, _ = x.shape
+    time, rows = x.shape[:2]
     if rows is None:
         return False
     kernel = math.prod(cell.input_kernel.shape)

@@ -473,6 +473,7 @@ class ClassificationServer(Server):
         )
         return self._result(logits)
 
+    @pipelines.on_cpu
     def _result(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         names = tf.constant(self.label_names)
         probabilities = self._probabilities(logits)

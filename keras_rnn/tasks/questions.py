@@ -44,6 +44,7 @@ class QuestionServer(Server):
     def _features(self, context: tf.Tensor, question: tf.Tensor) -> dict[str, tf.Tensor]:
         return self.features.pad(self.features.encode(tf.stack([context, question], axis=1)))
 
+    @pipelines.on_cpu
     def _cut(self, context: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         """The tokens that are read of contexts, and where they begin and end."""
         return tuple(part[:, : self.features.max_length] for part in self.features.cut(context))

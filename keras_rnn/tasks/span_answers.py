@@ -152,6 +152,7 @@ class SpanServer(QuestionServer):
         )
         return self._result(context, *found)
 
+    @pipelines.on_cpu
     def _result(self, context, first, last, score) -> dict[str, tf.Tensor]:
         _, starts, ends = self._cut(context)
         # One more, so that no answer has a place to look at.

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+import pipelines
 from keras_rnn import layers
 from keras_rnn.tasks.blocks import in_blocks, lengths_up_to, padded
 from keras_rnn.tasks.task import Portable, Server, Task, model_inputs
@@ -72,6 +73,7 @@ class TaggingServer(Server):
 
     # Parts
 
+    @pipelines.on_cpu
     def _cut(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         """The tokens of raw texts, and where they begin and end, in bytes."""
         return self.features.words.tokenize_with_offsets(
@@ -92,6 +94,7 @@ class TaggingServer(Server):
         plain = {"E": "I", "S": "B"}
         return [plain.get(name[0], name[0]) + name[1:] for name in self.tag_names]
 
+    @pipelines.on_cpu
     def _names(self, numbers: tf.RaggedTensor) -> tf.RaggedTensor:
         """The tags of sentences [batch, (tokens)], numbered by the model, as the data spell them."""
         bio, flat = self._spelled, numbers.flat_values
@@ -118,6 +121,7 @@ class TaggingServer(Server):
         names = self._names(tokens.with_flat_values(tf.boolean_mask(numbers, mask)))
         return names.flat_values, tf.boolean_mask(marginals, mask)
 
+    @pipelines.on_cpu
     def _result(self, cut: tuple[tf.RaggedTensor, ...], numbers: tf.RaggedTensor):
         tokens, start, end = cut
         return {

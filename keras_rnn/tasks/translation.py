@@ -431,6 +431,7 @@ class TranslationServer(Server):
             parts.append(tf.argmax(looked, -1, tf.int32))
         return parts
 
+    @pipelines.on_cpu
     def _result(self, text, tokens, scores, looked=None) -> dict[str, tf.Tensor]:
         blank = is_blank(text)
         return {
@@ -591,6 +592,7 @@ def _with_target(
     return record.error("no target; search.forced=true scores the target of each pair")
 
 
+@pipelines.on_cpu
 def _strings(tokenizer: pipelines.Tokenizer, ids: tf.Tensor) -> tf.Tensor:
     """The token of each id; "" for padding."""
     names = tf.constant(["", *tokenizer.tokens_list[1:]])

@@ -143,6 +143,7 @@ class WordServer(QuestionServer):
         )
         return self._result(context, logits)
 
+    @pipelines.on_cpu
     def _result(self, context: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = tf.gather(tf.constant(self.words), tf.argmax(logits, axis=1))
         tokens, starts, ends = self._cut(context)
