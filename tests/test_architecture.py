@@ -30,7 +30,7 @@ ALLOWED = {
     "layers": {"scans", "cells", "attention", "draws", "keras_internals"},
     "conversion": {"cells", "layers"},
     "checks": {"cells", "layers"},
-    "models": {"cells", "layers", "attention", "draws"},
+    "models": {"cells", "layers", "attention", "draws", "scans"},
     "replicas": {"pipelines"},  # Devices that train together.
     "programs": {"replicas", "pipelines"},  # Compiled functions, counted.
     "workdir": {"configs", "pipelines"},

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_rnn import draws
+from keras_rnn.scans import blocks_cut_once
 
 START, END = 2, 3
 
@@ -188,6 +189,7 @@ def _likeliest(log_probabilities: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     return tf.argmax(log_probabilities, axis=-1, output_type=tf.int32)
 
 
+@blocks_cut_once()
 def _walk(
     decoder, inputs, max_length, min_length, limits, start, end, choose, block_ngrams=0
 ) -> Found:
@@ -246,6 +248,7 @@ def _walk(
     return Found(tokens, lengths[:, None], total[:, None], total[:, None], *(alignments or [None]))
 
 
+@blocks_cut_once()
 def beam_search(
     decoder: Any,
     inputs: Any,

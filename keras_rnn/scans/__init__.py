@@ -26,13 +26,14 @@ from keras_rnn.scans.chunks import scan_in_chunks
 from keras_rnn.scans.devices import only_cpus
 from keras_rnn.scans.halves import halving_pays, scan_in_halves
 from keras_rnn.scans.loop import Step
-from keras_rnn.scans.products import dropping, in_rows, product, undropped
+from keras_rnn.scans.products import blocks_cut_once, dropping, in_rows, product, undropped
 from keras_rnn.scans.scan import Scanned, forward_only, scan
 from keras_rnn.scans.stacks import swapped
 
 __all__ = [
     "Scanned",
     "Step",
+    "blocks_cut_once",
     "dropping",
     "forward_only",
     "halving_pays",

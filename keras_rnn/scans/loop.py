@@ -164,11 +164,9 @@ class Loop:
         """
         steps = length_of(tf.nest.flatten(given.projected)[0], self.axis)
         blocks = Blocks(self.variables, given.weights)
-        extras = {}
-        if self.extras:
-            dot = Dot(blocks)
-            zeros = self.cut(zeros_of_slices(given.projected, self.axis))
-            _, extras = self.run_step(given, zeros, given.states, dot)
+        # As in forward; and blocks of weights are cut out here, not at every step.
+        zeros = self.cut(zeros_of_slices(given.projected, self.axis))
+        _, extras = self.run_step(given, zeros, given.states, Dot(blocks))
 
         ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0], self.axis)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -111,11 +113,53 @@ def product(
     operand: tf.Tensor, variable: Any, columns: slice | None = None, rows: slice | None = None
 ) -> tf.Tensor:
     """The plain `dot`: operand times a weight, or times a block of its columns and rows."""
+    cut = _CUT.get()
+    key = (id(variable), str(columns), str(rows), operand.dtype)
+    if cut is not None and key in cut.blocks:
+        return keras.ops.matmul(operand, cut.blocks[key])
     value = keras.ops.convert_to_tensor(variable)
     # Outside of a layer's call nothing else casts the weight.
     if tf.as_dtype(operand.dtype).is_floating:
         value = tf.cast(value, operand.dtype)
-    return keras.ops.matmul(operand, _block(value, columns, rows))
+    block = _block(value, columns, rows)
+    if cut is not None and (columns or rows) and cut.graph is _graph():
+        cut.blocks[key] = block
+        cut.variables.append(variable)
+    return keras.ops.matmul(operand, block)
+
+
+@dataclasses.dataclass
+class _Cut:
+    """Blocks that were cut out in one graph, or eagerly, and their variables, which keep their ids while they live."""
+
+    graph: tf.Graph | None
+    blocks: dict[tuple, tf.Tensor] = dataclasses.field(default_factory=dict)
+    variables: list[Any] = dataclasses.field(default_factory=list)
+
+
+_CUT: contextvars.ContextVar[_Cut | None] = contextvars.ContextVar("cut", default=None)
+
+
+def _graph() -> tf.Graph | None:
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+
+
+@contextlib.contextmanager
+def blocks_cut_once() -> Iterator[None]:
+    """Within, what `product` cut out of a weight before a loop is not cut out again in the loop: a search's, say.
+
+    The weights must stay what they are meanwhile.
+
+    >>> weight, x = keras.Variable([[1.0, 2.0], [3.0, 4.0]]), tf.ones([1, 2])
+    >>> with blocks_cut_once():
+    ...     product(x, weight, columns=slice(1)).numpy().tolist()
+    [[4.0]]
+    """
+    token = _CUT.set(_Cut(_graph()))
+    try:
+        yield
+    finally:
+        _CUT.reset(token)
 
 
 def _block(value: tf.Tensor, columns: slice | None, rows: slice | None) -> tf.Tensor:
