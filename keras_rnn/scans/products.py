@@ -113,19 +113,21 @@ def product(
     operand: tf.Tensor, variable: Any, columns: slice | None = None, rows: slice | None = None
 ) -> tf.Tensor:
     """The plain `dot`: operand times a weight, or times a block of its columns and rows."""
-    cut = _CUT.get()
-    key = (id(variable), str(columns), str(rows), operand.dtype)
+    return keras.ops.matmul(operand, _factor(variable, columns, rows, tf.as_dtype(operand.dtype)))
+
+
+def _factor(variable: Any, columns: slice | None, rows: slice | None, dtype: tf.DType) -> tf.Tensor:
+    """What `product` multiplies by: within `blocks_cut_once`, a block that is there already."""
+    cut, key = _CUT.get(), (id(variable), str(columns), str(rows), dtype)
     if cut is not None and key in cut.blocks:
-        return keras.ops.matmul(operand, cut.blocks[key])
+        return cut.blocks[key]
     value = keras.ops.convert_to_tensor(variable)
     # Outside of a layer's call nothing else casts the weight.
-    if tf.as_dtype(operand.dtype).is_floating:
-        value = tf.cast(value, operand.dtype)
-    block = _block(value, columns, rows)
-    if cut is not None and (columns or rows) and cut.graph is _graph():
+    block = _block(tf.cast(value, dtype) if dtype.is_floating else value, columns, rows)
+    if cut is not None and block is not value and cut.graph is _graph():
         cut.blocks[key] = block
         cut.variables.append(variable)
-    return keras.ops.matmul(operand, block)
+    return block
 
 
 @dataclasses.dataclass
