@@ -17,7 +17,8 @@ class Cell(keras.layers.Layer, RecurrentDropout):
     """A recurrent cell: the equations of one time step.
 
     A subclass says what it needs of a time step in two methods. `project` is the work that needs no state; it is done
-    for all time steps in one product. `step` is the rest, the equations. Both multiply by weights through `dot`:
+    for all time steps in one product, or, where that is faster, step by step. `step` is the rest, the equations. Both
+    multiply by weights through `dot`:
 
         project(x, dot, training)              x [batch, time, features] -> nest of [batch, time, ...]
         step(projected, states, dot, memory)   one time step -> (states, extras)
@@ -81,7 +82,8 @@ class Cell(keras.layers.Layer, RecurrentDropout):
     def input_kernel(self) -> keras.Variable | None:
         """W, where the first tensor of `project` is x · W plus what does not depend on x; else None.
 
-        A cell around this one, which learns a part of x only in the step, then adds that part's share there.
+        A cell around this one, which learns a part of x only in the step, then adds that part's share there. And
+        `FusedRNN` may leave the projection of few rows to the steps, by the size of W; without one it never does.
         """
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -207,17 +208,10 @@ class FusedRNN(keras.layers.RNN):
             if leaf is not None and leaf.shape.rank != 0:
                 _check_rows("Every tensor of a memory", leaf.shape, states[0])
 
+        step, scanning = cell.step, scan_in_halves if halving_pays(states[0]) else scan
+        projection = functools.partial(project, cell, training=training)
         if not training and projecting_in_steps_pays(cell, x):
-            step, scanning = step_that_projects(cell), scan
-
-            def projection(x):
-                return x
-
-        else:
-            step, scanning = cell.step, scan_in_halves if halving_pays(states[0]) else scan
-
-            def projection(x):
-                return project(cell, x, training)
+            step, scanning, projection = step_that_projects(cell), scan, tf.identity
 
         def run(projected, states, mask, memory):
             return scanning(

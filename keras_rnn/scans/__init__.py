@@ -18,6 +18,7 @@ from the vector-Jacobian product, summed in the loop in float32.
 | `products.py` | `dot`, in the loop and outside |
 | `halves.py`, `chunks.py` | scans whose step is two steps, or a scan: they need no gradient of their own |
 | `stacks.py` | tensors over time |
+| `devices.py` | whether it all runs on CPUs |
 
 Everything here is time-major, [time, batch, ...]; the rest of the house is batch-major.
 """

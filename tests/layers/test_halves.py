@@ -96,7 +96,7 @@ def test_every_cell(name, masked, halving):
 
 @pytest.mark.parametrize("options", [{"go_backwards": True}, {"rematerialize": 2}])
 def test_other_ways_through_time(options, halving):
-    make = layer_of(lambda: make_cell("lstm", UNITS), **options)
+    make = layer_of(lambda: make_cell("layer_norm_lstm", UNITS), **options)
     same(halving, make, mask=tf.constant(MASK), compiled=True)
 
 
