@@ -26,10 +26,12 @@ CELLS = {
 }
 
 
-def ours(file: str = "", rematerialize: int | bool | None = None, **sizes) -> Callable[[], None]:
+def ours(
+    file: str = "", rematerialize: int | bool | None = None, unroll: int = 1, **sizes
+) -> Callable[[], None]:
     """FusedRNN under XLA; `file` is a user's module that has the cell."""
     problem = Problem(**sizes)
-    layer = functools.partial(keras_rnn.FusedRNN, rematerialize=rematerialize)
+    layer = functools.partial(keras_rnn.FusedRNN, rematerialize=rematerialize, unroll=unroll)
     return runs(_layer(problem, layer, file), problem, jit_compile=True)
 
 

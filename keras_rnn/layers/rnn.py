@@ -40,6 +40,8 @@ class FusedRNN(keras.layers.RNN):
         rematerialize: the number of time steps between two states that are kept for backward, which computes what is
             between them again: less memory for long sequences, more time. True takes about the square root of the time;
             the memory then grows about as that root. None keeps all.
+        unroll: the number of time steps that make one iteration of the loop. On a GPU 4 are faster than 1, and take
+            longer to compile; on a CPU nothing is gained. What `forward_only` exports goes step by step.
         **kwargs: those of `keras.layers.Layer`. `dtype` is that of the cell.
 
     Called with `(sequences, initial_state=None, mask=None, memory=None, memory_mask=None)`: sequences
@@ -51,7 +53,7 @@ class FusedRNN(keras.layers.RNN):
 
     Raises:
         TypeError: for a cell that is not a `keras_rnn.Cell`.
-        ValueError: for a `dtype` other than that of the cell, a `rematerialize` below 1, an `unroll`, and a memory or
+        ValueError: for a `dtype` other than that of the cell, a `rematerialize` or an `unroll` below 1, and a memory or
             extras that are not [batch, ...].
         NotImplementedError: when a second derivative is taken.
 
@@ -76,13 +78,12 @@ class FusedRNN(keras.layers.RNN):
         zero_output_for_mask: bool = False,
         return_extras: bool = False,
         rematerialize: int | bool | None = None,
+        unroll: int = 1,
         **kwargs,
     ):
         cells = list(cell) if isinstance(cell, (list, tuple)) else [cell]
         if len(cells) == 1 and isinstance(cells[0], keras.layers.StackedRNNCells):
             cells = list(cells[0].cells)
-        if kwargs.get("unroll"):
-            raise ValueError("FusedRNN does not unroll its loop: leave `unroll` out.")
         for part in cells:
             if not isinstance(part, Cell):
                 raise TypeError(
@@ -98,8 +99,11 @@ class FusedRNN(keras.layers.RNN):
             go_backwards=go_backwards,
             stateful=stateful,
             zero_output_for_mask=zero_output_for_mask,
+            unroll=int(unroll) or 1,  # Keras's own default is False
             **kwargs,
         )
+        if unroll is True or unroll < 0:
+            raise ValueError(f"unroll must be a number of time steps; got {unroll}.")
         self.return_extras = return_extras
         if rematerialize is not None and rematerialize < (0 if rematerialize is False else 1):
             raise ValueError(
@@ -223,6 +227,7 @@ class FusedRNN(keras.layers.RNN):
                 memory=memory[0],
                 operand_mask=memory[1],
                 extras=self.return_extras,
+                unroll=self.unroll,
             )
 
         everything = (memory, operand_mask)
@@ -282,10 +287,8 @@ class FusedRNN(keras.layers.RNN):
 
     def get_config(self) -> dict[str, Any]:
         keep_while_ids_are_known(self)
-        config = super().get_config()
-        del config["unroll"]
         return {
-            **config,
+            **super().get_config(),
             "return_extras": self.return_extras,
             "rematerialize": self.rematerialize,
         }
@@ -305,6 +308,7 @@ LAYER_ARGUMENTS = (
     "zero_output_for_mask",
     "return_extras",
     "rematerialize",
+    "unroll",
     "name",
     "trainable",
     "activity_regularizer",

@@ -485,7 +485,6 @@ def _read_back(whole: _Whole, history: _History, n_best: int, beam: int, max_len
         lambda turn, *_: turn < steps,
         body,
         (tf.constant(0), tf.zeros(shape, tf.int32), kept, looked),
-        maximum_iterations=steps,
     )
     tokens = tf.transpose(kept.stack()[:max_length], [1, 2, 0])
     alignments = [tf.transpose(array.stack(), [1, 2, 0, 3]) for array in looked]

@@ -33,6 +33,7 @@ def scan_in_halves(
     memory: Any = None,
     operand_mask: tf.Tensor | None = None,
     extras: bool = False,
+    unroll: int = 1,
 ) -> Scanned:
     """Runs a scan on two halves of the rows, each step of the loop a step of both.
 
@@ -77,6 +78,7 @@ def scan_in_halves(
         memory=in_parts((memory, operand_mask), sizes),
         extras=extras,
         parts=sizes,
+        unroll=unroll,
     )
     last = zip(scanned.states[:count], scanned.states[count:], strict=True)
     return Scanned(scanned.outputs, [tf.concat(pair, 0) for pair in last], scanned.extras)

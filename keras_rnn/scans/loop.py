@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from keras_rnn.scans.devices import only_cpus
+from keras_rnn.scans.over_time import over_time
 from keras_rnn.scans.products import Blocks, Dot, Product, dropping, is_trained, sum_dtype
 from keras_rnn.scans.stacks import (
     State,
@@ -78,6 +79,7 @@ class Loop:
         shown: Sequence[int],
         parts: Sequence[int],
         axis: int,
+        unroll: int,
     ):
         self.step = step
         self.variables = variables
@@ -86,6 +88,7 @@ class Loop:
         self.shown = shown
         self.parts = parts
         self.axis = axis
+        self.unroll = unroll
         self.structure: Any = None
 
     def run_step(self, given: Arguments, projected, states, dot) -> tuple[State, dict]:
@@ -112,47 +115,27 @@ class Loop:
         dot = Dot(blocks)
         zeros = self.cut(zeros_of_slices(given.projected, self.axis))
         _, extras = self.run_step(given, zeros, given.states, dot)
-        state_arrays = [array_over(state, time, extra=1) for state in given.states]
-        state_arrays = [array.write(0, s) for array, s in zip(state_arrays, given.states)]
-        product_arrays = [array_over(entry.result, time) for entry in dot.products]
-        extra_arrays = {name: array_over(extra, time) for name, extra in extras.items()}
-
         ahead = _Ahead(given.projected, self.cut, given.states[0].shape[0], self.axis)
 
-        def body(t, current, states, state_arrays, product_arrays, extra_arrays):
+        def body(t, variables):
+            current, states = variables
             dot = Dot(blocks)
             new_states, extras = self.step_at(given, t, ahead.now(current, t), states, dot)
-            return (
-                t + 1,
-                ahead.carried(tf.minimum(t + 1, time - 1)),
-                new_states,
-                [array.write(t + 1, new) for array, new in zip(state_arrays, new_states)],
-                [
-                    array.write(t, entry.result)
-                    for array, entry in zip(product_arrays, dot.products)
-                ],
-                {name: array.write(t, extras[name]) for name, array in extra_arrays.items()},
-            )
+            products = [entry.result for entry in dot.products]
+            carried = ahead.carried(tf.minimum(t + 1, time - 1))
+            return (carried, new_states), (new_states, products, extras)
 
-        _, _, last_states, state_arrays, product_arrays, extra_arrays = tf.while_loop(
-            lambda t, *_: t < time,
+        products = [entry.result for entry in dot.products]
+        (_, last_states), stacks = over_time(
             body,
-            (
-                tf.constant(0),
-                ahead.carried(0),
-                given.states,
-                state_arrays,
-                product_arrays,
-                extra_arrays,
-            ),
-            maximum_iterations=time,
+            time,
+            (ahead.carried(0), given.states),
+            like=(given.states, products, extras),
+            before=[*given.states, *[None] * (len(products) + len(extras))],
+            unroll=self.unroll,
         )
-        kept = _Kept(
-            [array.stack() for array in state_arrays],
-            list(last_states),
-            [array.stack() for array in product_arrays],
-            {name: array.stack() for name, array in extra_arrays.items()},
-        )
+        states, products, extras = stacks
+        kept = _Kept(states, list(last_states), products, extras)
         self.structure = ([kept.states[k] for k in self.shown], kept.last_states, kept.extras)
         return kept
 
@@ -264,7 +247,8 @@ class Loop:
             """What the step before hands on for step t."""
             return slices_of(t, arrays) if ahead else ()
 
-        def body(i, current, d_states, sums, arrays):
+        def body(i, variables):
+            current, d_states, sums, arrays = variables
             t = time - 1 - i
             current = current if ahead else slices_of(t, arrays)
             projected, products, (states, d_output, d_extra) = current
@@ -291,25 +275,14 @@ class Loop:
             for new, old in zip(d_previous, d_states):
                 new.set_shape(old.shape)
             arrays = {slot: array.write(t, back.stacked[slot]) for slot, array in arrays.items()}
-            return (
-                i + 1,
-                carried(tf.maximum(t - 1, 0), arrays),
-                d_previous,
-                {slot: total + back.summed[slot] for slot, total in sums.items()},
-                arrays,
-            )
+            sums = {slot: total + back.summed[slot] for slot, total in sums.items()}
+            return (carried(tf.maximum(t - 1, 0), arrays), d_previous, sums, arrays), ()
 
-        _, _, d_initial, sums, arrays = tf.while_loop(
-            lambda i, *_: i < time,
+        (_, d_initial, sums, arrays), _ = over_time(
             body,
-            (
-                tf.constant(0),
-                carried(tf.maximum(time - 1, 0), arrays),
-                list(d_states),
-                sums,
-                arrays,
-            ),
-            maximum_iterations=time,
+            time,
+            (carried(tf.maximum(time - 1, 0), arrays), list(d_states), sums, arrays),
+            unroll=self.unroll,
         )
         stacks = {slot: array.stack() for slot, array in arrays.items()}
         stacks = {slot: stacks[first] for slot, first in probe.firsts().items()}

@@ -62,6 +62,7 @@ def scan(
     extras: bool = False,
     parts: Sequence[int] = (),
     axis: int = 0,
+    unroll: int = 1,
 ) -> Scanned:
     """Runs `step` over time, with an efficient gradient.
 
@@ -81,6 +82,7 @@ def scan(
             are then a list, one nest a part, and the states those of the first part, then those of the next. The
             outputs are the first states of all parts, one beneath the other.
         axis: where time stands in `projected`, 0 or 1.
+        unroll: time steps to an iteration of the loop. Within `forward_only` it is one.
 
     Raises:
         NotImplementedError: when a second derivative is taken through the scan.
@@ -103,7 +105,7 @@ def scan(
         projected, list(states), [value for _, value in weights], memory, mask, operand_mask, time
     )
     shown = range(0, len(states), len(states) // max(len(parts), 1))
-    loop = Loop(step, variables, extras, length, shown, parts, axis)
+    loop = Loop(step, variables, extras, length, shown, parts, axis, unroll)
     template = [None if leaf is None else True for leaf in arguments.flatten()]
 
     @tf.custom_gradient

@@ -435,7 +435,7 @@ def test_shorthands_are_the_cells():
         (
             lambda: keras_rnn.FusedRNN(keras_rnn.GRUCell(3), unroll=True),
             ValueError,
-            "does not unroll",
+            "unroll must be a number of time steps; got True",
         ),
     ],
 )
