@@ -41,7 +41,7 @@ class FusedRNN(keras.layers.RNN):
             between them again: less memory for long sequences, more time. True takes about the square root of the time;
             the memory then grows about as that root. None keeps all.
         unroll: the number of time steps that make one iteration of the loop. On a GPU 4 are faster than 1, and take
-            longer to compile; on a CPU nothing is gained. What `forward_only` exports goes step by step.
+            longer to compile; on a CPU they are slower. What `forward_only` traces goes step by step.
         **kwargs: those of `keras.layers.Layer`. `dtype` is that of the cell.
 
     Called with `(sequences, initial_state=None, mask=None, memory=None, memory_mask=None)`: sequences
