@@ -14,7 +14,8 @@ from the vector-Jacobian product, summed in the loop in float32.
 | file | holds |
 | --- | --- |
 | `scan.py` | `scan`, where the gradient is hung on the loop |
-| `loop.py` | the loop itself, forwards and backwards |
+| `loop.py` | the loop's steps, forwards and backwards |
+| `over_time.py` | the loop itself, and the stacks of what its steps leave |
 | `products.py` | `dot`, in the loop and outside |
 | `halves.py`, `chunks.py` | scans whose step is two steps, or a scan: they need no gradient of their own |
 | `stacks.py` | tensors over time |
