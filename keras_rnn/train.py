@@ -230,6 +230,11 @@ def _announce(trainer: Trainer, notes: list[str], resumed: bool) -> None:
     if trainer.data.changed:
         log("the data files have changed since the last time: they were read again")
     log(f"batches of {rows}, padded to {lengths}; {padding:.1%} of it padding")
+    if programs.jit_compile and tf.config.list_logical_devices("GPU"):
+        log(
+            "XLA compiles a program for each of these shapes when it first comes, on a GPU for tens of seconds; "
+            "--config.max_shapes is how many there may be"
+        )
     replicas = trainer.replicas
     if config.distribute != "none":
         processes = "1 process" if replicas.workers == 1 else f"{replicas.workers} processes"

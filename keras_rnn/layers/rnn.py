@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ class FusedRNN(keras.layers.RNN):
             between them again: less memory for long sequences, more time. True takes about the square root of the time;
             the memory then grows about as that root. None keeps all.
         unroll: the number of time steps that make one iteration of the loop. On a GPU 4 are faster than 1, and take
-            longer to compile; on a CPU they are slower. What `forward_only` traces goes step by step.
+            longer to compile and more memory; on a CPU they are slower. What `forward_only` traces goes step by step.
         **kwargs: those of `keras.layers.Layer`. `dtype` is that of the cell.
 
     Called with `(sequences, initial_state=None, mask=None, memory=None, memory_mask=None)`: sequences
@@ -90,6 +91,9 @@ class FusedRNN(keras.layers.RNN):
                     f"FusedRNN runs cells that derive from keras_rnn.Cell; {type(part).__name__} does not. "
                     "keras.layers.RNN runs any cell."
                 )
+        unroll = 1 if unroll is False else unroll  # as Keras has it
+        if unroll is True or not isinstance(unroll, numbers.Integral) or unroll < 1:
+            raise ValueError(f"unroll must be a number of time steps, 1 or more; got {unroll!r}.")
         if kwargs.get("dtype") is None:
             kwargs["dtype"] = cells[0].dtype_policy
         super().__init__(
@@ -99,11 +103,9 @@ class FusedRNN(keras.layers.RNN):
             go_backwards=go_backwards,
             stateful=stateful,
             zero_output_for_mask=zero_output_for_mask,
-            unroll=int(unroll) or 1,  # Keras's own default is False
+            unroll=unroll,
             **kwargs,
         )
-        if unroll is True or unroll < 0:
-            raise ValueError(f"unroll must be a number of time steps; got {unroll}.")
         self.return_extras = return_extras
         if rematerialize is not None and rematerialize < (0 if rematerialize is False else 1):
             raise ValueError(

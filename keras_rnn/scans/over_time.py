@@ -67,10 +67,7 @@ def _one_by_one(body: Body, start, steps, variables, leaves, before):
         slices = zip(arrays, places, tf.nest.flatten(slices), strict=True)
         return step + 1, variables, [array.write(place, leaf) for array, place, leaf in slices]
 
-    # Without `maximum_iterations`, so that XLA knows the number of iterations beforehand.
-    _, variables, arrays = tf.while_loop(
-        lambda step, *_: step < steps, iteration, (tf.constant(0), variables, arrays)
-    )
+    variables, arrays = _repeat(iteration, steps, variables, arrays)
     return variables, [array.stack() for array in arrays]
 
 
@@ -86,11 +83,19 @@ def _together(body: Body, unroll: int, iterations, variables, leaves):
         together = [tf.stack(slices) for slices in zip(*steps, strict=True)]
         return i + 1, variables, [array.write(i, part) for array, part in zip(arrays, together)]
 
-    _, variables, arrays = tf.while_loop(
-        lambda i, *_: i < iterations, iteration, (tf.constant(0), variables, arrays)
-    )
+    variables, arrays = _repeat(iteration, iterations, variables, arrays)
     stacks = [array.stack()[:iterations] for array in arrays]
     return variables, [
         tf.reshape(stack, tf.concat([[iterations * unroll], tf.shape(stack)[2:]], 0))
         for stack in stacks
     ]
+
+
+def _repeat(iteration, times, variables, arrays):
+    """Runs `i, variables, arrays = iteration(i, variables, arrays)` so many times.
+
+    The bound is the only condition: with another beside it XLA would not know the number of iterations beforehand, and
+    without a bound TensorFlow could not differentiate a loop within a loop.
+    """
+    start = (tf.constant(0), variables, arrays)
+    return tf.while_loop(lambda *_: True, iteration, start, maximum_iterations=times)[1:]

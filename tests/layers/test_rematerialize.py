@@ -48,6 +48,21 @@ def test_equals_the_plain_loop(name, every, time, mask_name):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("unroll", [1, 2])
+def test_gradient_from_outside_of_a_compiled_function(unroll):
+    cell = make_cell("gru", UNITS, FEATURES)
+    x = tf.constant(values(BATCH, 5, FEATURES), "float32")
+    gradients = []
+    for every in (None, 2):
+        layer = keras_rnn.FusedRNN(cell, rematerialize=every, unroll=unroll)
+        layer(x)
+        with tf.GradientTape() as tape:
+            total = tf.reduce_sum(tf.function(layer, jit_compile=True)(x))
+        gradients.append(tape.gradient(total, cell.trainable_variables))
+    for plain, thrifty in zip(*gradients, strict=True):
+        np.testing.assert_allclose(thrifty, plain, rtol=1e-5, atol=1e-5)
+
+
 def test_noise_is_drawn_once():
     def layer(every):
         cell = keras_rnn.ZoneoutCell(keras_rnn.LSTMCell(UNITS, seed=1), rates=0.5, seed=2)

@@ -435,7 +435,12 @@ def test_shorthands_are_the_cells():
         (
             lambda: keras_rnn.FusedRNN(keras_rnn.GRUCell(3), unroll=True),
             ValueError,
-            "unroll must be a number of time steps; got True",
+            "unroll must be a number of time steps, 1 or more; got True",
+        ),
+        (
+            lambda: keras_rnn.GRU(3, unroll=0),
+            ValueError,
+            "unroll must be a number of time steps, 1 or more; got 0",
         ),
     ],
 )

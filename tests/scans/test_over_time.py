@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import keras_rnn
 from keras_rnn.scans.over_time import over_time
-from tests.comparing import MASKS, MODES, assert_equal, differentiate, make_cell, make_mask, values
+from tests.comparing import MODES, assert_equal, differentiate, make_cell, make_mask, values
 
 
 def summed(x, first, unroll):
@@ -67,7 +67,7 @@ def test_xla_knows_how_often_a_loop_runs(unroll, unknown):
     compiled = function.experimental_get_compiler_ir(tf.ones([2, 19, 3]))("optimized_hlo")
     loops = [line for line in compiled.splitlines() if " while(" in line]
     # Forward and backward, and of each the steps that are left over.
-    assert len(loops) == 2 if 19 % unroll < 2 else 4
+    assert len(loops) == (2 if 19 % unroll < 2 else 4)
     assert all("known_trip_count" in loop for loop in loops)
 
 
@@ -82,19 +82,19 @@ def unrolled(name, unroll, **options):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("name", ["lstm", "gru", "layer_norm_lstm"])
+@pytest.mark.parametrize("mask", ["none", "holes"])
+@pytest.mark.parametrize("name", ["gru", "layer_norm_lstm"])
 def test_layers_give_the_same_however_many_steps_are_one_iteration(name, mask, mode):
     x, mask = values(8, 10, 5, scale=0.5), make_mask(mask, 8, 10)
     expected = differentiate(unrolled(name, 1), x, mask, mode=mode)
     assert_equal(differentiate(unrolled(name, 4), x, mask, mode=mode), expected)
 
 
-@pytest.mark.parametrize("options", [{"rematerialize": 5}, {"go_backwards": True}], ids=str)
+@pytest.mark.parametrize("options", [{"rematerialize": 4}, {"go_backwards": True}], ids=str)
 def test_with_what_else_a_layer_can_do(options):
-    x, mask = values(8, 10, 5, scale=0.5), make_mask("holes", 8, 10)
-    expected = differentiate(unrolled("gru", 1, **options), x, mask, mode="xla")
-    assert_equal(differentiate(unrolled("gru", 3, **options), x, mask, mode="xla"), expected)
+    x, mask = values(3, 7, 5, scale=0.5), make_mask("holes", 3, 7)
+    expected = differentiate(unrolled("gru", 1, **options), x, mask, mode="graph")
+    assert_equal(differentiate(unrolled("gru", 3, **options), x, mask, mode="graph"), expected)
 
 
 def test_halves_of_the_rows():
