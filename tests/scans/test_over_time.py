@@ -8,7 +8,7 @@ import tensorflow as tf
 
 import keras_rnn
 from keras_rnn.scans.over_time import over_time
-from tests.comparing import MODES, assert_equal, differentiate, make_cell, make_mask, values
+from tests.comparing import assert_equal, differentiate, make_cell, make_mask, values
 
 
 def summed(x, first, unroll):
@@ -51,7 +51,7 @@ def test_of_no_steps_there_is_one_slice_of_zeros(unroll):
 
 
 @pytest.mark.parametrize("unknown", [False, True])
-@pytest.mark.parametrize("unroll", [1, 3, 8])
+@pytest.mark.parametrize("unroll", [1, 4])
 def test_xla_knows_how_often_a_loop_runs(unroll, unknown):
     """Otherwise it asks before each iteration, which on a GPU means to wait for the answer."""
     layer = keras_rnn.LSTM(4, return_sequences=True, unroll=unroll)
@@ -81,13 +81,19 @@ def unrolled(name, unroll, **options):
     )
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("mask", ["none", "holes"])
-@pytest.mark.parametrize("name", ["gru", "layer_norm_lstm"])
+@pytest.mark.parametrize(
+    "name, mask, mode",
+    [
+        ("gru", "none", "xla"),
+        ("gru", "holes", "graph"),
+        ("gru", "left", "eager"),
+        ("layer_norm_lstm", "holes", "graph"),
+    ],
+)
 def test_layers_give_the_same_however_many_steps_are_one_iteration(name, mask, mode):
     x, mask = values(8, 10, 5, scale=0.5), make_mask(mask, 8, 10)
     expected = differentiate(unrolled(name, 1), x, mask, mode=mode)
-    assert_equal(differentiate(unrolled(name, 4), x, mask, mode=mode), expected)
+    assert_equal(differentiate(unrolled(name, 3), x, mask, mode=mode), expected)
 
 
 @pytest.mark.parametrize("options", [{"rematerialize": 4}, {"go_backwards": True}], ids=str)
@@ -100,7 +106,7 @@ def test_with_what_else_a_layer_can_do(options):
 def test_halves_of_the_rows():
     x = values(8, 10, 5, scale=0.5)
     results = []
-    for unroll in (1, 4):
+    for unroll in (1, 3):
         layer = keras_rnn.FusedRNN(make_cell("lstm", 256, 5, "float64"), unroll=unroll)
         results.append(differentiate(layer, x, mode="xla"))
     assert_equal(*results)
