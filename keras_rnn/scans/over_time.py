@@ -45,6 +45,7 @@ def over_time(
     iterations = time // unroll
     done = iterations * unroll
     variables, stacks = _together(body, unroll, iterations, variables, leaves)
+    # One by one each slice is written where it stays; these pieces do not fit into one array, and are copied.
     pieces = [[stack] if one is None else [one[None], stack] for one, stack in zip(before, stacks)]
     if tf.is_tensor(time) or done < time:
         nothing = [None] * len(leaves)
