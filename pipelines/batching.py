@@ -18,9 +18,14 @@ from pipelines.store import ExampleStore
 _CANDIDATES = 1024
 _PREFETCHED = 4
 
+# Of the number of padded lengths that is not given. Each is compiled for seconds, in which a processor trains on about a
+# hundred thousand cells: one that spares this many in an epoch repays that within a dozen epochs.
+_MOST_SHAPES = 6
+_CELLS_SPARED = 8000
 
-def choose_buckets(lengths: np.ndarray, max_shapes: int = 6) -> np.ndarray:
-    """Chooses at most `max_shapes` padded lengths with the least padding.
+
+def choose_buckets(lengths: np.ndarray, max_shapes: int = 0) -> np.ndarray:
+    """Chooses the padded lengths of batches: those with the least padding.
 
     Every example goes to the first bucket that holds it in every column. With one column the
     choice is the best there is (over at most 1024 candidate lengths, for longer tails); with more
@@ -28,7 +33,8 @@ def choose_buckets(lengths: np.ndarray, max_shapes: int = 6) -> np.ndarray:
 
     Arguments:
         lengths: int[examples] or int[examples, columns].
-        max_shapes: how many at most.
+        max_shapes: how many at most; 0 = up to 6, as long as each spares 8,000 cells of padding, which is about what
+            compiling it costs.
 
     Returns:
         int64[buckets, columns], growing; the last one holds every example.
@@ -40,8 +46,9 @@ def choose_buckets(lengths: np.ndarray, max_shapes: int = 6) -> np.ndarray:
     """
     lengths = np.maximum(np.asarray(lengths, np.int64), 1)
     lengths = lengths[:, None] if lengths.ndim == 1 else lengths
-    if max_shapes < 1:
-        raise InputError(f"max_shapes must be at least 1, not {max_shapes}")
+    if max_shapes < 0:
+        raise InputError(f"max_shapes must be at least 0, not {max_shapes}")
+    spared = 0 if max_shapes else _CELLS_SPARED
     candidates = _candidates(lengths)
     level = _first_that_holds(candidates, lengths)
     below = np.concatenate([[0], np.cumsum(np.bincount(level, minlength=len(candidates)))])
@@ -50,14 +57,16 @@ def choose_buckets(lengths: np.ndarray, max_shapes: int = 6) -> np.ndarray:
     cost = size[None, :] * (below[1:][None, :] - below[:-1][:, None])
     cost = np.where(np.arange(len(size))[:, None] <= np.arange(len(size)), cost, np.inf)
     best, choices = cost[0].astype(np.float64), []
-    for _ in range(min(max_shapes, len(size)) - 1):
+    totals = [best[-1]]
+    for more in range(1, min(max_shapes or _MOST_SHAPES, len(size))):
         # best[j]: the least cost of the levels 0..j; begin[j]: where its last bucket begins.
         options = np.concatenate([[0.0], best[:-1]])[:, None] + cost
         begin = np.argmin(options, axis=0)
         best = options[begin, np.arange(len(size))]
         choices.append(begin)
+        totals.append(best[-1] + spared * more)
     chosen, last = [], len(size) - 1
-    for begin in reversed(choices):
+    for begin in reversed(choices[: np.argmin(totals)]):
         chosen.append(last)
         if begin[last] == 0:
             break
@@ -116,7 +125,7 @@ class Batches:
         seed: of the order.
         buckets: padded lengths (numbers, or tuples with several columns) instead of a choice from
             the data; where the data are longer (up to max_length), one more is added.
-        max_shapes: how many padded lengths to choose at most.
+        max_shapes: how many padded lengths to choose at most; 0 = as many as repay their compiling.
         fields: the columns to read; all by default.
         batch_tokens: a batch's rows times its padded length (of all length columns together)
             stay below this, so that short sequences come in larger batches.
@@ -138,7 +147,7 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         buckets: Sequence[int] | Sequence[Sequence[int]] | None = None,
-        max_shapes: int = 6,
+        max_shapes: int = 0,
         fields: Sequence[str] | None = None,
         batch_tokens: int | None = None,
         follow: Mapping[str, str] | None = None,

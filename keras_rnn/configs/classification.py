@@ -33,7 +33,6 @@ def keys() -> list[Key]:
             epochs=8,
             patience=0,
             average=0.998,
-            max_shapes=4,
         ),
         Key(
             "pooling",

@@ -291,7 +291,12 @@ def shared_keys(**defaults: Value) -> list[Key]:
             minimum=0,
             live=True,
         ),
-        Key("max_shapes", 6, "most padded lengths, each compiled once", minimum=1),
+        Key(
+            "max_shapes",
+            0,
+            "most padded lengths, each compiled once; 0 = up to 6, as many as repay their compiling",
+            minimum=0,
+        ),
         Key(
             "profile_steps",
             0,

@@ -41,7 +41,6 @@ def keys() -> list[Key]:
         schedule="linear",
         warmup_steps=200,
         clip_norm=5.0,
-        max_shapes=5,
     )
     return [
         *[key for key in shared if key.name not in UNUSED],

@@ -42,7 +42,6 @@ def keys() -> list[Key]:
         schedule="linear",
         warmup_steps=200,
         average=0.99,
-        max_shapes=5,
     )
     return [
         # Not used here: vectors of words.

@@ -45,7 +45,6 @@ def keys() -> list[Key]:
         schedule="linear",
         warmup_steps=200,
         average=0.998,
-        max_shapes=5,
     )
     # What is copied are words.
     shared = [key for key in shared if key.name != "tokenizer"]

@@ -41,7 +41,6 @@ def keys() -> list[Key]:
         schedule="linear",
         warmup_steps=200,
         average=0.999,
-        max_shapes=6,
     )
     # Not used here: pretrained vectors.
     shared = [key for key in shared if key.name != "vectors"]

@@ -217,8 +217,7 @@ class Classification(Task):
             max_length=self.config.max_length,
             shuffle=training,
             seed=self.config.seed,
-            # Dev costs little, so that fewer programs pay.
-            max_shapes=self.config.max_shapes if training else min(self.config.max_shapes, 3),
+            max_shapes=self.config.max_shapes,
         )
 
     # Model

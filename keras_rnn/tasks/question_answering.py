@@ -181,7 +181,7 @@ class QuestionAnswering(Task):
             fields=[*self.reading.columns],
             shuffle=training,
             seed=self.config.seed,
-            max_shapes=self.config.max_shapes if training else min(self.config.max_shapes, 3),
+            max_shapes=self.config.max_shapes,
         )
 
     # Model

@@ -206,7 +206,7 @@ class Summarization(Task):
         if training:
             return pipelines.Batches(store, shuffle=True, max_shapes=config.max_shapes, **options)
         return pipelines.Batches(
-            store, max_shapes=min(config.max_shapes, 3), batch_tokens=WORDS_AT_ONCE, **options
+            store, max_shapes=config.max_shapes, batch_tokens=WORDS_AT_ONCE, **options
         )
 
     def real_tokens(self, batch):

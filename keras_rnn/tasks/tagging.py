@@ -295,7 +295,7 @@ class Tagging(Task):
             batch_size=config.batch_size,
             length_columns=["ids"],
             seed=config.seed,
-            max_shapes=min(config.max_shapes, 3),
+            max_shapes=config.max_shapes,
             batch_tokens=TOKENS_AT_ONCE,
         )
 

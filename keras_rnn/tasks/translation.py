@@ -186,7 +186,7 @@ class Translation(Task):
                 **options,
             )
         return pipelines.Batches(
-            store, max_shapes=min(config.max_shapes, 3), batch_tokens=TOKENS_AT_ONCE, **options
+            store, max_shapes=config.max_shapes, batch_tokens=TOKENS_AT_ONCE, **options
         )
 
     def real_tokens(self, batch):

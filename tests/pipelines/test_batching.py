@@ -76,6 +76,17 @@ def test_buckets_of_many_lengths():
     assert cells < 2.4 * padded_cells_of_many(buckets, lengths)
 
 
+@pytest.mark.parametrize("examples", [1, 300, 3_000, 30_000, 300_000])
+def test_so_many_buckets_as_repay_their_compiling(examples):
+    """At 8,000 cells for each, no other number of them costs less."""
+    lengths = np.random.default_rng(1).lognormal(2, 0.8, examples).astype(int) + 1
+    every = [choose_buckets(lengths, most)[:, 0] for most in range(1, 7)]
+    costs = [padded_cells_of_many(few, lengths) + 8000 * len(few) for few in every]
+    chosen = choose_buckets(lengths)[:, 0]
+    assert chosen.tolist() == every[np.argmin(costs)].tolist()
+    assert len(chosen) == {1: 1, 300: 2, 3_000: 4, 30_000: 6, 300_000: 6}[examples]
+
+
 def padded_cells_of_many(buckets, lengths):
     return int(buckets[np.searchsorted(buckets, lengths)].sum())
 
@@ -130,7 +141,7 @@ def test_every_example_once(tmp_path_factory, lengths, size, most, shuffle, toke
 def test_shards_share_each_batch(tmp_path_factory, lengths, size, count, shuffle):
     """Batch for batch the shards have one shape, and together the rows of the whole, each once."""
     store = store_of(tmp_path_factory.mktemp("shards"), lengths)
-    batches = Batches(store, size, "text", shuffle=shuffle, seed=1)
+    batches = Batches(store, size, "text", max_shapes=6, shuffle=shuffle, seed=1)
     shards = [batches.shard(index, count) for index in range(count)]
     assert {shard.num_batches(2) for shard in shards} == {batches.num_batches(2)}
     seen = []
@@ -157,7 +168,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(tmp_path):
     store = store_of(tmp_path, np.random.default_rng(0).integers(1, 30, 200))
 
     def order(seed, epoch, start=0):
-        batches = Batches(store, 8, "text", shuffle=True, seed=seed)
+        batches = Batches(store, 8, "text", max_shapes=6, shuffle=True, seed=seed)
         return [batch["index"].tolist() for batch in batches.arrays(epoch, start)]
 
     whole = order(5, 2)
@@ -171,7 +182,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(tmp_path):
 
 def test_tf_data_gives_the_same(tmp_path):
     store = store_of(tmp_path, np.random.default_rng(0).integers(1, 30, 100))
-    batches = Batches(store, 8, "text", shuffle=True, seed=5)
+    batches = Batches(store, 8, "text", max_shapes=6, shuffle=True, seed=5)
     for start in (0, 5):
         data = batches.epoch(1, start)
         assert data.element_spec == batches.element_spec
@@ -187,7 +198,7 @@ def test_tf_data_gives_the_same(tmp_path):
 
 def test_tensors_are_the_same(tmp_path):
     store = store_of(tmp_path, np.random.default_rng(0).integers(1, 30, 100))
-    batches = Batches(store, 8, "text", shuffle=True, seed=5)
+    batches = Batches(store, 8, "text", max_shapes=6, shuffle=True, seed=5)
     for start in (0, 5):
         wanted = list(batches.arrays(1, start))
         tensors = list(batches.tensors(1, start))
@@ -251,7 +262,7 @@ def test_pairs(tmp_path):
     assert sorted(seen) == list(range(300))
     assert len(batches.shapes) <= 4
     assert batches.padding_share < 0.35
-    cut = Batches(store, 8, ["text", "target"], max_length={"target": 10})
+    cut = Batches(store, 8, ["text", "target"], max_length={"target": 10}, max_shapes=4)
     assert cut.cut == {"text": 0, "target": int((target > 10).sum())}
     assert cut.shapes[-1] == (8, source.max(), 10)
 
@@ -261,7 +272,7 @@ def test_given_buckets_get_one_more_where_the_data_are_longer(tmp_path):
     assert Batches(store, 2, "text", buckets=[4, 10]).shapes == [(2, 4), (2, 10), (2, 20)]
     assert Batches(store, 2, "text", 12, buckets=[4, 10]).shapes == [(2, 4), (2, 10), (2, 12)]
     assert Batches(store, 2, "text", 10, buckets=[4, 10]).shapes == [(2, 4), (2, 10)]
-    train = Batches(store_of(tmp_path, [5, 40]), 2, "text")
+    train = Batches(store_of(tmp_path, [5, 40]), 2, "text", max_shapes=2)
     assert Batches(store, 2, "text", buckets=train.buckets).shapes == train.shapes
 
 
@@ -286,7 +297,7 @@ def test_what_cannot_be(tmp_path):
     for settings_, said in [
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"max_length": 0}, "max_length must be at least 1"),
-        ({"max_shapes": 0}, "max_shapes must be at least 1"),
+        ({"max_shapes": -1}, "max_shapes must be at least 0"),
         ({"buckets": [5, 3]}, "buckets must grow"),
         ({"buckets": []}, "buckets need a length"),
     ]:
