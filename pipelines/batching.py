@@ -18,8 +18,8 @@ from pipelines.store import ExampleStore
 _CANDIDATES = 1024
 _PREFETCHED = 4
 
-# Of the number of padded lengths that is not given. Each is compiled for seconds, in which a processor trains on about a
-# hundred thousand cells: one that spares this many in an epoch repays that within a dozen epochs.
+# Where the number of padded lengths is not given. Compiling one takes as long as training on about a hundred thousand
+# cells: a length that spares this many in each epoch repays it within a dozen of them.
 _MOST_SHAPES = 6
 _CELLS_SPARED = 8000
 
