@@ -54,9 +54,17 @@ def pytest_collection_finish():
     """Lets the garbage collector forget the million objects of TensorFlow and Keras: it goes through all of them again
     and again while graphs are traced.
     """
+    gc.set_threshold(50_000, 20, 50)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forgets_what_a_module_leaves():
+    """The same of what outlives the tests of a module, as graphs do in the caches of TensorFlow and Keras."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,29 +1,59 @@
 """Exported SavedModels, looked into and asked as by those who have TensorFlow alone."""
 
 import base64
+import functools
 import json
+import select
 import subprocess
 import sys
+import tempfile
+from typing import IO
 
 from tensorflow.core.protobuf import saved_model_pb2
 
-ASKING = """
-import base64, json, sys
+ANSWERING = """
+import base64, json, sys, traceback
 import numpy, tensorflow as tf
-request = json.load(sys.stdin)
-signature = tf.saved_model.load(request["path"]).signatures[request["signature"]]
-inputs = {
-    name: tf.constant([base64.b64decode(value) for value in values], tf.string)
-    for name, values in request["inputs"].items()
-}
-values = {name: value.numpy() for name, value in signature(**inputs).items()}
-assert not any(name.split(".")[0] in ("keras_rnn", "pipelines") for name in sys.modules)
-print(json.dumps({
-    name: numpy.char.decode(value.astype("S"), "utf-8").tolist()
-    if value.dtype == object else value.tolist()
-    for name, value in values.items()
-}))
+
+def answer(request):
+    signature = tf.saved_model.load(request["path"]).signatures[request["signature"]]
+    inputs = {
+        name: tf.constant([base64.b64decode(value) for value in values], tf.string)
+        for name, values in request["inputs"].items()
+    }
+    values = {name: value.numpy() for name, value in signature(**inputs).items()}
+    assert not any(name.split(".")[0] in ("keras_rnn", "pipelines") for name in sys.modules)
+    return {
+        name: numpy.char.decode(value.astype("S"), "utf-8").tolist()
+        if value.dtype == object else value.tolist()
+        for name, value in values.items()
+    }
+
+for line in sys.stdin:
+    try:
+        print(json.dumps(answer(json.loads(line))), flush=True)
+    except Exception:
+        print(json.dumps({"error": traceback.format_exc()}), flush=True)
 """
+
+
+@functools.cache
+def _elsewhere() -> tuple[subprocess.Popen, IO[str]]:
+    """A process without this package, which ends with this one, and what it says beside its answers.
+
+    One for all: importing TensorFlow takes longer than answering.
+    """
+    said = tempfile.TemporaryFile("w+")
+    process = subprocess.Popen(
+        [sys.executable, "-c", ANSWERING],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        text=True,
+        cwd="/",
+        env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONSAFEPATH": "1"},
+    )
+    return process, said
 
 
 def ask_elsewhere(exported, signature="serving_default", **inputs) -> dict[str, list]:
@@ -32,18 +62,18 @@ def ask_elsewhere(exported, signature="serving_default", **inputs) -> dict[str, 
         name: [base64.b64encode(v if isinstance(v, bytes) else v.encode()).decode() for v in values]
         for name, values in inputs.items()
     }
-    result = subprocess.run(
-        [sys.executable, "-c", ASKING],
-        input=json.dumps({"path": str(exported), "signature": signature, "inputs": encoded}),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd="/",
-        env={"PATH": "/usr/bin:/bin", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONSAFEPATH": "1"},
-    )
-    assert result.returncode == 0, result.stderr
-    assert "custom gradient" not in result.stderr
-    return json.loads(result.stdout)
+    process, said = _elsewhere()
+    request = {"path": str(exported), "signature": signature, "inputs": encoded}
+    print(json.dumps(request), file=process.stdin, flush=True)
+    assert select.select([process.stdout], [], [], 240)[0], "no answer"
+    answer = process.stdout.readline()
+    said.seek(0)
+    errors = said.read()
+    assert answer, errors
+    assert "custom gradient" not in errors
+    found = json.loads(answer)
+    assert list(found) != ["error"], found["error"]
+    return found
 
 
 def must_compile(exported) -> dict[str, int]:

@@ -19,8 +19,9 @@ def little_data(monkeypatch):
 
 @pytest.mark.usefixtures("little_data")
 def test_it_trains_measures_exports_asks_and_draws(tmp_path, capsys):
-    command = ["demo", f"--workdir={tmp_path / 'w'}", "--config.max_steps=2", "--config.units=8"]
-    assert app.main(command) == 0
+    small = ["max_steps=2", "units=8", "jit_compile=false", "pictures=0"]
+    command = ["demo", f"--workdir={tmp_path / 'w'}"]
+    assert app.main([*command, *(f"--config.{setting}" for setting in small)]) == 0
     shown = capsys.readouterr().out
     scores = [line for line in shown.splitlines() if line.startswith("{")]
     assert 0 <= json.loads(scores[-1])["exact_match"] < 1

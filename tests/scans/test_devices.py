@@ -7,6 +7,7 @@ import tensorflow as tf
 import keras_rnn
 from keras_rnn.scans.devices import only_cpus
 from tests.comparing import MASKS, assert_equal, differentiate, make_cell, make_mask, values
+from tests.covering import covering_array, name_of
 
 
 @pytest.fixture
@@ -27,22 +28,27 @@ def test_a_gpu_is_noticed(with_gpu):
     assert not only_cpus()
 
 
-@pytest.mark.parametrize("mode", ["graph", "xla"])
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("name", ["lstm", "gru", "layer_norm_lstm"])
-def test_slices_read_within_the_step_are_those_read_ahead(with_gpu, name, mask, mode):
-    x, mask = values(8, 7, 5, scale=0.5), make_mask(mask, 8, 7)
+FACTORS = {
+    "name": ["lstm", "gru", "layer_norm_lstm"],
+    "mask": MASKS,
+    "mode": ["graph", "xla"],
+}
+
+
+@pytest.mark.parametrize("case", covering_array(FACTORS), ids=name_of)
+def test_slices_read_within_the_step_are_those_read_ahead(with_gpu, case):
+    x, mask = values(8, 7, 5, scale=0.5), make_mask(case["mask"], 8, 7)
     results = []
     for there in (False, True):
         if there:
             with_gpu()
         layer = keras_rnn.FusedRNN(
-            make_cell(name, 160, 5, "float64"),
+            make_cell(case["name"], 160, 5, "float64"),
             return_sequences=True,
             return_state=True,
             zero_output_for_mask=True,
         )
-        results.append(differentiate(layer, x, mask, mode=mode))
+        results.append(differentiate(layer, x, mask, mode=case["mode"]))
     assert_equal(*results)
 
 
