@@ -2,8 +2,8 @@
 
 .PHONY: help demo test test-all lint format notebooks bench clean
 
-# Two processes: most of the time goes into compilations, each of which keeps one core busy.
-PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+# One process more than the two cores that it is made for: each waits now and then for the processes that it starts.
+PYTEST = .venv/bin/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 # Those that read texts, and those that do not.
 RACES = cells growth

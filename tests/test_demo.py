@@ -43,14 +43,13 @@ def test_its_settings_are_settings(task):
     ].settings
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("little_data")
 @pytest.mark.parametrize(
     "task, mark, picture, less",
     [
         ("question_answering", "?", "story", "--config.hops=1"),
-        pytest.param(
-            "summarization", "✗", "copying", "--config.dev_beam=1", marks=pytest.mark.full
-        ),
+        ("summarization", "✗", "copying", "--config.dev_beam=1"),
     ],
 )
 def test_it_asks_and_draws_what_was_looked_at(task, mark, picture, less, tmp_path, capsys):
