@@ -18,8 +18,8 @@ from pipelines.store import ExampleStore
 _CANDIDATES = 1024
 _PREFETCHED = 4
 
-# Where the number of padded lengths is not given. Compiling one takes as long as training on about a hundred thousand
-# cells: a length that spares this many in each epoch repays it within a dozen of them.
+# Where the number of padded lengths is not given. Compiling one takes about as long as training on a hundred thousand
+# cells, which a length that spares 8,000 in each epoch repays within a dozen of them.
 _MOST_SHAPES = 6
 _CELLS_SPARED = 8000
 
