@@ -19,7 +19,7 @@ def little_data(monkeypatch):
 
 @pytest.mark.usefixtures("little_data")
 def test_it_trains_measures_exports_asks_and_draws(tmp_path, capsys):
-    small = ["max_steps=2", "units=8", "jit_compile=false", "pictures=0"]
+    small = ["max_steps=2", "max_shapes=1", "units=8"]
     command = ["demo", f"--workdir={tmp_path / 'w'}"]
     assert app.main([*command, *(f"--config.{setting}" for setting in small)]) == 0
     shown = capsys.readouterr().out
@@ -43,18 +43,19 @@ def test_its_settings_are_settings(task):
     ].settings
 
 
-@pytest.mark.full
 @pytest.mark.usefixtures("little_data")
 @pytest.mark.parametrize(
     "task, mark, picture, less",
     [
         ("question_answering", "?", "story", "--config.hops=1"),
-        ("summarization", "✗", "copying", "--config.dev_beam=1"),
+        pytest.param(
+            "summarization", "✗", "copying", "--config.dev_beam=1", marks=pytest.mark.full
+        ),
     ],
 )
 def test_it_asks_and_draws_what_was_looked_at(task, mark, picture, less, tmp_path, capsys):
     command = ["demo", f"--task={task}", f"--workdir={tmp_path / 'w'}", less]
-    small = ["max_steps=2", "units=4", "jit_compile=false", "pictures=0"]
+    small = ["max_steps=2", "max_shapes=1", "units=4", "jit_compile=false", "pictures=0"]
     assert app.main([*command, *(f"--config.{setting}" for setting in small)]) == 0
     shown = capsys.readouterr().out
     assert mark in shown.split("The export answers:")[1]

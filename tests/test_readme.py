@@ -87,7 +87,7 @@ def test_commands(outputs):
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_python_block(number, folder, outputs, monkeypatch, forgets_registered_classes):
-    block = blocks("python")[number].replace("train=20000", "train=192")  # no short batch
+    block = blocks("python")[number].replace("train=20000", "train=200")
     monkeypatch.chdir(folder)
     if "saved_model.load" in block and "import keras_rnn" not in block:
         # As the README says: another process, which knows nothing of this package.
