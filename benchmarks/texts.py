@@ -27,7 +27,8 @@ PADDING, UNKNOWN, START, END = range(SPECIAL)
 ROWS, TARGET_ROWS = 30_000, 8_000
 
 # The models: what differs from the defaults of this package's tasks, in favour of what stock Keras and PyTorch have
-# without much more code; and as many padded lengths as are chosen for whole data, of which a race reads a part.
+# without much more code; and about as many padded lengths as are chosen for whole data: a race reads a part, for which
+# they would be fewer.
 SETTINGS = {
     "classification": {
         "max_shapes": 4,
