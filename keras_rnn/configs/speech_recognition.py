@@ -10,8 +10,8 @@ Data: a manifest, JSONL (or CSV, TSV) with the columns audio, a WAV file's name 
 Without --train_data: dialled touch-tone numbers.
 
 Measured on connected digits of the Free Spoken Digit Dataset, 900 sounds to train and 200 dev, one to four digits by
-four speakers at 8 kHz; default settings with `max_shapes=5`, seed 1, dev, the best of 24 epochs, on two cores; CPU is the time of the
-process on both cores together, compilation included:
+four speakers at 8 kHz; default settings with `max_shapes=5`, seed 1, dev, the best of 24 epochs, on two cores; CPU is
+the time of the process on both cores together, compilation included:
 
 | head | wer | cer | exact | CPU | time |
 |---|---|---|---|---|---|

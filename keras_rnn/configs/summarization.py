@@ -9,9 +9,9 @@ Data: JSONL (or TSV, CSV) with the columns text and summary. Without --train_dat
 
 Measured on 6,100 news descriptions of 17 to 62 words with their titles (AG News; 18 titles longer than their texts are
 left out), of which half the words stand in the text: defaults below with `max_shapes=5`, `vectors` GloVe 6B, 50
-dimensions, its first 20,000 words; seed 1, the best of 20 epochs, the 17th, on 500 dev examples. ROUGE by rouge-score without stemming, its
-F-measure; lead is the first 16 words, the best k by ROUGE-L on the training data. In brackets the middle 95 of 100
-bootstrap samples.
+dimensions, its first 20,000 words; seed 1, the best of 20 epochs, the 17th, on 500 dev examples. ROUGE by rouge-score
+without stemming, its F-measure; lead is the first 16 words, the best k by ROUGE-L on the training data. In brackets the
+middle 95 of 100 bootstrap samples.
 
 | | ROUGE-1 | ROUGE-2 | ROUGE-L |
 |---|---|---|---|
