@@ -10,7 +10,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from absl import flags
 from ml_collections import config_flags
@@ -271,6 +271,12 @@ def _required(values: dict[str, str], *names: str) -> None:
             raise UsageError(f"--{name} is missing")
 
 
+def _one_of(flag: str, value: str, choices: Collection[str]) -> None:
+    if value not in choices:
+        near = configs.nearest(value, choices)
+        raise UsageError(f"{flag}={value}: it must be one of {', '.join(choices)}{near}")
+
+
 def _train(values: dict[str, str], overrides: dict[str, str]) -> int:
     _required(values, "task", "workdir")
     try:
@@ -318,9 +324,7 @@ def _evaluate(values: dict[str, str], overrides: dict[str, str]) -> int:
 
 
 def _predict(values: dict[str, str], overrides: dict[str, str]) -> int:
-    formats = ("jsonl", "text", "same")
-    if values["output_format"] not in formats:
-        raise UsageError(f"--output_format={values['output_format']}: one of {', '.join(formats)}")
+    _one_of("--output_format", values["output_format"], ("jsonl", "text", "same"))
     run = _open(values, overrides)
 
     from keras_rnn import predict
@@ -330,12 +334,7 @@ def _predict(values: dict[str, str], overrides: dict[str, str]) -> int:
 
 def _export(values: dict[str, str], overrides: dict[str, str]) -> int:
     _required(values, "workdir", "output")
-    formats = ("saved_model", "tflite", "onnx")
-    if values["format"] not in formats:
-        near = configs.nearest(values["format"], formats)
-        raise UsageError(
-            f"--format={values['format']}: it must be one of {', '.join(formats)}{near}"
-        )
+    _one_of("--format", values["format"], ("saved_model", "tflite", "onnx"))
     run = _open(values, overrides)
 
     from keras_rnn import export
@@ -346,11 +345,7 @@ def _export(values: dict[str, str], overrides: dict[str, str]) -> int:
 
 def _demo(values: dict[str, str], overrides: dict[str, str]) -> int:
     task = values["task"]
-    if task not in configs.DEMOS:
-        raise UsageError(
-            f"demo --task={task}: it must be {' or '.join(configs.DEMOS)}"
-            f"{configs.nearest(task, configs.DEMOS)}"
-        )
+    _one_of("demo --task", task, configs.DEMOS)
     keys = configs.task_keys(task)
 
     from keras_rnn import demo
@@ -392,11 +387,7 @@ def _task_in(arguments: Sequence[str]) -> str:
             task = arguments[number + 1]
         else:
             continue
-        if task not in configs.TASKS:
-            raise UsageError(
-                f"--task={task}: it must be one of {', '.join(configs.TASKS)}"
-                f"{configs.nearest(task, configs.TASKS)}"
-            )
+        _one_of("--task", task, configs.TASKS)
         return task
     return ""
 

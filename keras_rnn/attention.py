@@ -16,6 +16,7 @@ import keras
 from keras import ops
 
 from keras_rnn.keras_internals import mask_of
+from keras_rnn.registration import register
 
 Tensor = Any
 Dot = Callable[[Tensor, Any], Tensor]
@@ -73,7 +74,7 @@ def _add_axis(mask: Tensor | None, axis: int) -> Tensor | None:
     return None if mask is None else ops.expand_dims(mask, axis)
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class AttentionPooling(keras.layers.Layer):
     """One vector for a sequence: the mean of its vectors, weighted by what the layer looks for.
 
@@ -93,6 +94,9 @@ class AttentionPooling(keras.layers.Layer):
 
     Returns:
         The pooled vectors [batch, features], or the pair (pooled, α).
+
+    Raises:
+        ValueError: for `units` that are no integer above 0.
 
     Source: Yang et al. 2016, Hierarchical Attention Networks for Document Classification.
 
@@ -139,7 +143,7 @@ class AttentionPooling(keras.layers.Layer):
         return {**super().get_config(), **_shared_config(self)}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class StructuredSelfAttention(keras.layers.Layer):
     """A few vectors for a sequence, each a mean under weights of its own.
 
@@ -164,6 +168,9 @@ class StructuredSelfAttention(keras.layers.Layer):
 
     Returns:
         M [batch, rows, features], or the pair (M, A).
+
+    Raises:
+        ValueError: for `units` or `rows` that are no integer above 0, or a negative penalty.
 
     Source: Lin et al. 2017, A Structured Self-attentive Sentence Embedding.
 
@@ -267,6 +274,9 @@ class Attention(keras.layers.Layer):
     Returns:
         The context [batch, features] or [batch, target_time, features], or (context, α).
 
+    Raises:
+        ValueError: for `units` that are no integer above 0.
+
     >>> class Nearest(Attention):  # the nearer a vector of the memory, the more it weighs
     ...     def build(self, query_shape, memory_shape):
     ...         pass
@@ -353,7 +363,7 @@ class Attention(keras.layers.Layer):
         return {**super().get_config(), **_shared_config(self)}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class BahdanauAttention(Attention):
     """Additive attention.
 
@@ -419,7 +429,7 @@ class BahdanauAttention(Attention):
         return {**super().get_config(), "coverage": self.coverage}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class LocationAttention(Attention):
     """Additive attention that knows where it looked a step ago, so that it goes on from there.
 
@@ -501,7 +511,7 @@ class LocationAttention(Attention):
         return {**super().get_config(), "filters": self.filters, "width": self.width}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class LuongAttention(Attention):
     """Multiplicative attention and its relatives.
 

@@ -3,17 +3,14 @@
 import os
 import tempfile
 from collections.abc import Sequence
-from typing import Any
 
 import ml_collections
-import numpy as np
 import tensorflow as tf
 
 import pipelines
-from keras_rnn import configs, evaluate, export, pictures, train
+from keras_rnn import configs, evaluate, export, train
 from keras_rnn.reports import log
 from keras_rnn.run import Run, open_run
-from keras_rnn.tasks.speech_recognition import FRAME
 
 QUESTIONS = 12
 PICTURES = 3
@@ -48,7 +45,7 @@ def demo(task: str, settings: ml_collections.ConfigDict, workdir: str = "") -> N
     records = records[:: max(len(records) // QUESTIONS, 1)][:QUESTIONS]
     log("\nThe export answers:")
     _ask(shown, records, target)
-    if task in DRAWN:
+    if run.task.drawn:
         _draw(run, records[:PICTURES])
     log(f"\ntensorboard --logdir {run.workdir.tensorboard}")
 
@@ -76,41 +73,8 @@ def _draw(run: Run, records: Sequence[pipelines.Record]) -> None:
     """Draws what the model looked at for some answers."""
     server = run.task.server(run.model)
     for number, answer in enumerate(server.explain(records), start=1):
-        name, draw = DRAWN[run.task.name]
-        path = run.workdir.file(f"{name}-{number}.png")
-        draw(answer).savefig(path, dpi=150)
-        log(f"{'What it looked at: ' if number == 1 else ' ' * 19}{path}")
-
-
-def _alignment(answer: dict[str, Any]):
-    return pictures.draw_alignment(
-        np.array(answer["alignment"]), answer["source_tokens"], answer["target_tokens"]
-    )
-
-
-def _story(answer: dict[str, Any]):
-    return pictures.draw_story(answer["hops"], answer["sentences"], answer["answer"])
-
-
-def _copying(answer: dict[str, Any]):
-    return pictures.draw_copying(
-        np.array(answer["alignment"]),
-        answer["source_tokens"],
-        answer["target_tokens"],
-        answer["copied"],
-    )
-
-
-def _sound(answer: dict[str, Any]):
-    return pictures.draw_recognition(
-        answer["spectrogram"], answer["alignment"], answer["tokens"], FRAME, answer["transcript"]
-    )
-
-
-# The tasks whose answers are drawn: name of the files, and what draws one.
-DRAWN = {
-    "translation": ("alignment", _alignment),
-    "question_answering": ("story", _story),
-    "summarization": ("copying", _copying),
-    "speech_recognition": ("alignment", _sound),
-}
+        figure = run.task.draw(answer, pipelines.cut_text(run.task.as_text(answer), 60))
+        if figure is not None:
+            path = run.workdir.file(f"{run.task.drawn}-{number}.png")
+            figure.savefig(path, dpi=150)
+            log(f"{'What it looked at: ' if number == 1 else ' ' * 19}{path}")

@@ -18,12 +18,19 @@ DEV_SHARE = 0.1
 
 @dataclasses.dataclass
 class Data:
-    """The encoded examples of a run, what was cut on the way, and whether they are others than the last time."""
+    """The encoded examples of a run.
+
+    Attributes:
+        train, dev: the examples.
+        cut: what was cut on the way, and of how many examples.
+        pictured: the records of dev that TensorBoard shows after each evaluation.
+        changed: whether the examples are others than the last time.
+    """
 
     train: pipelines.ExampleStore
     dev: pipelines.ExampleStore
     cut: dict[str, int]
-    fixed: list[pipelines.Record]
+    pictured: list[pipelines.Record]
     changed: bool = False
 
 
@@ -95,11 +102,11 @@ def open_data(task: Task, workdir: Workdir) -> Data:
         path = workdir.file("examples", "facts.json")
         raise pipelines.InputError("is damaged: 'fixed' or 'cut' is missing", path)
     task.load(workdir.path, calibrated=False)
-    fixed = [pipelines.Record(fields) for fields in facts["fixed"]]
+    pictured = [pipelines.Record(fields) for fields in facts["fixed"]]
     stores = [
         open_examples(os.path.join(workdir.examples, name), task) for name in ("train", "dev")
     ]
-    return Data(*stores, facts["cut"], fixed)
+    return Data(*stores, facts["cut"], pictured)
 
 
 def open_examples(folder: str, task: Task) -> pipelines.ExampleStore:

@@ -13,6 +13,7 @@ import tensorflow as tf
 import keras_rnn
 import pipelines
 from keras_rnn import configs, runtimes
+from keras_rnn.precision import building_in
 from keras_rnn.run import Run
 from keras_rnn.scans import forward_only
 from keras_rnn.tasks.task import Server
@@ -76,8 +77,8 @@ def _in_float32(run: Run) -> keras.Model:
     """The model for runtimes that compute in float32, whatever it was trained in."""
     if run.config.precision == "float32":
         return run.model
-    keras.config.set_dtype_policy("float32")
-    model = run.task.build_model()
+    with building_in("float32"):
+        model = run.task.build_model()
     model.set_weights(run.model.get_weights())
     return model
 

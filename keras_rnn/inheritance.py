@@ -16,8 +16,10 @@ from keras_rnn.workdir import Workdir
 # Labels that a line names.
 NAMED = 20
 
-# A weight of the old model, its place in the new one, and what the entries along some axes stand for in both.
+# What the entries along an axis stand for, in the old model and in the new one.
 Names = tuple[Sequence[Any], Sequence[Any]]
+
+# A weight of the old model, its place in the new one, and the names along some of its axes.
 Pair = tuple[keras.Variable, keras.Variable, Mapping[int, Names]]
 
 

@@ -1,4 +1,4 @@
-"""Scores of classifiers, counted batch by batch so that memory does not grow with the data."""
+"""Scores of answers. Labels are counted batch by batch, so that memory does not grow with the data."""
 
 import collections
 import re

@@ -6,8 +6,10 @@ import keras
 import ml_collections
 import tensorflow as tf
 
+from keras_rnn.registration import register
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+
+@register
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """The learning rate by step: a rise from 0 over the warm-up, then one of four courses.
 

@@ -131,8 +131,7 @@ class _Same:
         self.file, self.task = file, run.task
         data = run.config.data
         self.kind = format_of(source, self.task.input_column, data.delimiter)
-        suffix = source.removesuffix(".gz").lower()
-        self.delimiter = "," if suffix.endswith(".csv") else data.delimiter or "\t"
+        self.delimiter = "," if pipelines.suffix(source) == ".csv" else data.delimiter or "\t"
         self.header = None
         self.bad_before_header = 0
 

@@ -202,10 +202,10 @@ class Board(keras.callbacks.Callback):
 
     def _pictures(self):
         trainer = self.trainer
-        if not trainer.data.fixed:
+        if not trainer.data.pictured:
             return
         with trainer.averaged():
-            pictures = trainer.task.pictures(self.server_of(), trainer.data.fixed)
+            pictures = trainer.task.pictures(self.server_of(), trainer.data.pictured)
         for name, picture in pictures.items():
             if isinstance(picture, str):
                 tf.summary.text(name, picture)

@@ -13,6 +13,7 @@ import ml_collections
 import pipelines
 from keras_rnn import configs
 from keras_rnn.cells import CELLS
+from keras_rnn.precision import building_in
 from keras_rnn.programs import Programs
 from keras_rnn.tasks import Task, make_task
 from keras_rnn.workdir import Workdir
@@ -85,7 +86,16 @@ def open_run(
     modules: str = "",
     change: Callable[[ml_collections.ConfigDict, configs.Keys], None] | None = None,
 ) -> Run:
-    """Opens a trained run with its best weights."""
+    """Opens a trained run with its best weights.
+
+    Arguments:
+        workdir: the folder that `train` wrote.
+        modules: Python modules to import first, with commas between them; by default those that the run names.
+        change: changes the config that was read, before anything is made of it; it gets the keys of the task as well.
+
+    Raises:
+        InputError: the folder is no run, has no checkpoint yet, or is damaged; a module cannot be imported.
+    """
     folder = Workdir(workdir)
     folder.require()
     facts = folder.facts()
@@ -100,14 +110,14 @@ def open_run(
     if not best:
         raise pipelines.InputError("has no checkpoint yet; train it first", folder.path)
     import_modules(modules or _recorded(facts["import"], config.cell, folder))
-    keras.config.set_dtype_policy(config.precision)
     task = make_task(facts["task"], config)
     try:
         task.load(folder.path)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         message = f"its vocabulary or its labels are damaged: {error!r}"
         raise pipelines.InputError(message, folder.path) from None
-    model = task.build_model()
+    with building_in(config.precision):
+        model = task.build_model()
     load_weights(model, best)
     programs = Programs(config.jit_compile, config.max_compilations)
     return Run(folder, task, model, config, programs)

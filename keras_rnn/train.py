@@ -18,6 +18,7 @@ import pipelines
 from keras_rnn import configs
 from keras_rnn.examples import Data, open_data, prepare_data
 from keras_rnn.inheritance import Parent, open_parent, take_over
+from keras_rnn.precision import building_in
 from keras_rnn.profiler import Profiler
 from keras_rnn.programs import Programs, device_name
 from keras_rnn.replicas import Replicas, make_replicas
@@ -50,7 +51,6 @@ def train(
         if folder.index().get("finished") and not _goes_on(folder, config, changed, replicas):
             return folder.read("metrics.json", default={})
     import_modules(modules)
-    policy = keras.config.dtype_policy()
     try:
         task = make_task(task_name, config)
         parent = None
@@ -58,9 +58,9 @@ def train(
             parent = open_parent(config.init_from, task)
             task.parent = parent.task
         keras.utils.set_random_seed(config.seed)
-        keras.config.set_dtype_policy(config.precision)
         folder.make()
-        with folder.locked() if replicas.is_chief else contextlib.nullcontext():
+        locked = folder.locked() if replicas.is_chief else contextlib.nullcontext()
+        with building_in(config.precision), locked:
             if replicas.is_chief:
                 pipelines.remove_parts(folder.path)
                 data = prepare_data(task, folder, train_data, dev_data, config.seed)
@@ -72,8 +72,6 @@ def train(
         if replicas.workers == 1:
             raise
         raise replicas.lost(error) from None
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def _watching(folder: Workdir) -> str:

@@ -20,6 +20,7 @@ _HOMES = {
         "numbered_lines",
         "open_bytes",
         "remove_parts",
+        "suffix",
     ],
     "readers": [
         "MAX_BYTES",
@@ -60,9 +61,10 @@ _HOMES = {
     ],
     "parallel": ["has_no_header", "is_table", "read_parallel", "two_sides"],
     "schemes": ["SCHEMES", "detect_scheme"],
-    "vectors": ["read_vectors", "vector_words"],
+    "vectors": ["read_vectors", "vector_words", "vectors_dimension"],
     "dates": ["date_translation"],
     "audio": [
+        "FRAME_SECONDS",
         "LOWEST_HERTZ",
         "frames_of",
         "log_mel",

@@ -16,6 +16,10 @@ from pipelines.wav import LOUDEST, RATES
 # Power below that of the whole sound by this factor says nothing more: silence and the noise of a quiet room.
 FLOOR = 1e-5
 
+# How long a window of a spectrogram is, and how far the next one is away.
+WINDOW_SECONDS = 0.025
+FRAME_SECONDS = 0.01
+
 # Where the bands of a spectrogram begin; what lies below is hum.
 LOWEST_HERTZ = 60.0
 
@@ -113,29 +117,24 @@ def _greatest_common_divisor(first: tf.Tensor, second: int) -> tf.Tensor:
     return tf.while_loop(lambda a, b: b > 0, lambda a, b: (b, a % b), [first, second])[0]
 
 
-def log_mel(
-    waveform: tf.Tensor,
-    rate: int,
-    mels: int,
-    window_seconds: float = 0.025,
-    step_seconds: float = 0.01,
-) -> tf.Tensor:
+def log_mel(waveform: tf.Tensor, rate: int, mels: int) -> tf.Tensor:
     """The logarithm of the power in bands that are evenly wide to the ear, for each short window.
 
         x        waveform / its root mean square: how loud it was recorded plays no part
         P_tf     |Fourier transform of window t of x|² / Σ window²
         out_tm   log(Σ_f M_fm P_tf + FLOOR)
 
+    A window is `WINDOW_SECONDS` long, and the next one is `FRAME_SECONDS` away.
+
     Arguments:
         waveform: float32[time], at `rate`; one that is shorter than a window is filled up.
         rate: samples a second.
         mels: number of bands, from `LOWEST_HERTZ` to half the rate.
-        window_seconds, step_seconds: how long a window is, and how far the next one is away.
 
     Returns:
         float32[frames, mels].
     """
-    window, step = round(rate * window_seconds), round(rate * step_seconds)
+    window, step = round(rate * WINDOW_SECONDS), round(rate * FRAME_SECONDS)
     size = 2 ** math.ceil(math.log2(window))
     power = tf.reduce_mean(waveform**2) if waveform.shape[0] != 0 else tf.constant(0.0)
     # The mean of nothing is no number.
@@ -151,5 +150,5 @@ def log_mel(
 
 def frames_of(samples: int, rate: int) -> int:
     """How many frames `log_mel` makes of so many samples."""
-    window, step = round(rate * 0.025), round(rate * 0.01)
+    window, step = round(rate * WINDOW_SECONDS), round(rate * FRAME_SECONDS)
     return 1 + max(samples - window, 0) // step

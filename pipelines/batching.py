@@ -129,8 +129,6 @@ class Batches:
         fields: the columns to read; all by default.
         batch_tokens: a batch's rows times its padded length (of all length columns together)
             stay below this, so that short sequences come in larger batches.
-        follow: sequence column -> the length column whose padded length it takes; by default
-            the first length column.
         padding: column -> what it is padded with; 0 by default.
 
     Raises:
@@ -150,7 +148,6 @@ class Batches:
         max_shapes: int = 0,
         fields: Sequence[str] | None = None,
         batch_tokens: int | None = None,
-        follow: Mapping[str, str] | None = None,
         padding: Mapping[str, float] | None = None,
     ):
         if not len(store):
@@ -165,9 +162,8 @@ class Batches:
         if unknown:
             raise ValueError(f"no column {unknown[0]!r}; there are {', '.join(store.columns)}")
         self._padding = dict(padding or {})
-        self._follow = {
-            n: (follow or {}).get(n, n if n in names else names[0]) for n in self.fields
-        }
+        # A column of no buckets of its own is as long as the first that has them.
+        self._follow = {n: n if n in names else names[0] for n in self.fields}
         lengths = np.stack([store.lengths(name) for name in names], axis=1)
         lengths, self.cut = self._cut_lengths(lengths, max_length)
         self.buckets = self._all_buckets(lengths, buckets, max_shapes)

@@ -93,7 +93,6 @@ class ExampleStore:
                 raise InputError(f"is a store of version {described['version']}", file)
             self._length = int(described["examples"])
             self.columns = {n: Column(**column) for n, column in described["columns"].items()}
-            self.facts: dict = described["facts"]
         except (FileNotFoundError, NotADirectoryError):
             raise InputError("no such file", file) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -204,7 +203,6 @@ def write_store(
     directory: str | os.PathLike,
     examples: Iterable[Mapping[str, np.ndarray]],
     columns: Mapping[str, Column],
-    facts: Mapping[str, object] | None = None,
 ) -> ExampleStore:
     """Writes examples as they come into a new folder and gives the store, open.
 
@@ -216,7 +214,6 @@ def write_store(
         examples: each has an array for each column: [length, *inner_shape], or [*inner_shape]
             for a scalar column.
         columns: name -> `Column`.
-        facts: whatever JSON can hold; comes back as `store.facts`.
 
     Raises:
         InputError: the disk is full.
@@ -239,7 +236,6 @@ def write_store(
                 "version": _VERSION,
                 "examples": count,
                 "columns": {name: dataclasses.asdict(c) for name, c in columns.items()},
-                "facts": dict(facts or {}),
             }
             json.dump(described, stream, indent=2)
             stream.write("\n")

@@ -181,15 +181,6 @@ class Tokenizer(tf.Module):
         """
         raise NotImplementedError(f"{self.kind} cuts its own tokens: call encode with raw text")
 
-    def encode_stream(self, texts: Iterable[str], chunk: int = CHUNK) -> Iterator[np.ndarray]:
-        """Encodes any number of strings, `chunk` at a time; yields int32[tokens] for each."""
-        encode = _in_graph(self.encode)
-        for batch in in_chunks(texts, chunk):
-            ids = encode(tf.constant(batch, tf.string))
-            values, splits = ids.values.numpy(), ids.row_splits.numpy()
-            for begin, stop in itertools.pairwise(splits):
-                yield values[begin:stop]
-
     def _finish(self, ids: tf.RaggedTensor, start: bool, end: bool) -> tf.RaggedTensor:
         return framed(ids, UNKNOWN, START if start else None, END if end else None)
 
@@ -223,7 +214,7 @@ class Tokenizer(tf.Module):
     def save(self, directory: str | os.PathLike, name: str = "vocabulary") -> None:
         """Writes `NAME.txt` (one token a line, in the order of the ids) and `NAME.json`.
 
-        In the lines a backslash, a line feed and a carriage return are \\\\\\\\, \\\\n and \\\\r.
+        In the lines a backslash, a line feed and a carriage return are \\\\, \\n and \\r.
         """
         os.makedirs(directory, exist_ok=True)
         with atomic_write(os.path.join(directory, f"{name}.txt")) as stream:
@@ -360,20 +351,12 @@ class WordpieceTokenizer(Tokenizer):
     @on_cpu
     def encode_tokens(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         """Words that are cut already -> the ids of their pieces, one row a row of words."""
-        return self._pieces(tokens).merge_dims(1, 2)
-
-    @on_cpu
-    def pieces_of_words(self, words: tf.RaggedTensor) -> tf.RaggedTensor:
-        """Ragged words [batch, words] -> ids [batch, words, pieces], to align tags with words."""
-        return self._pieces(words)
-
-    def _pieces(self, words: tf.RaggedTensor) -> tf.RaggedTensor:
         if self.lower:
-            words = tf.strings.lower(words, encoding="utf-8")
-        pieces = self._piece_ids.tokenize(words.values)
+            tokens = tf.strings.lower(tokens, encoding="utf-8")
+        pieces = self._piece_ids.tokenize(tokens.values)
         # A word that spells a special token is a word nobody knows.
         ids = tf.where(pieces.values < len(SPECIAL_TOKENS), UNKNOWN, pieces.values)
-        return words.with_values(pieces.with_values(ids))
+        return tokens.with_values(pieces.with_values(ids)).merge_dims(1, 2)
 
     def _cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         words, starts, _ = split_words(texts)

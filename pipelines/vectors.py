@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -44,6 +44,68 @@ def read_vectors(file: str | os.PathLike, tokens: Sequence[str]) -> tuple[np.nda
     vectors: np.ndarray | None = None
     found = np.zeros(len(tokens), bool)
     fallen_back = np.zeros(len(tokens), bool)
+    for number, dimension, word, *numbers in _rows(file):
+        if len(numbers) != dimension:
+            raise InputError(
+                f"the row has {len(numbers)} numbers, the first one {dimension}", file, number
+            )
+        if number <= 2 and len(word.split()) > 1 and _is_number(word.split()[-1]):
+            raise InputError(
+                f"the row has more numbers than the {dimension} of the header", file, number
+            )
+        if vectors is None:
+            vectors = np.zeros((len(tokens), dimension), np.float32)
+        place = exact.get(word)
+        followers = lowered.get(word, ())
+        if place is None and not followers:
+            continue
+        row = _row(numbers, file, number)
+        if place is not None and (not found[place] or fallen_back[place]):
+            vectors[place], found[place], fallen_back[place] = row, True, False
+        for place in followers:
+            if not found[place]:
+                vectors[place], found[place], fallen_back[place] = row, True, True
+    if vectors is None:
+        raise InputError("holds no vectors", file)
+    return vectors, found
+
+
+def vector_words(file: str | os.PathLike, size: int, wanted: Collection[str] = ()) -> list[str]:
+    """The words of a file of vectors, each once: the first `size`, and of the others those that are wanted.
+
+    Arguments:
+        file: as for `read_vectors`.
+        size: such files begin with the frequent words.
+        wanted: words to keep wherever they stand.
+
+    Raises:
+        InputError: the file holds no vectors; what is wrong within a row, `read_vectors` finds.
+    """
+    file = os.fspath(file)
+    words: dict[str, None] = {}
+    for rows, (_, _, word, *_) in enumerate(_rows(file)):
+        name = word.decode("utf-8", "replace")
+        if rows < size or name in wanted:
+            words[name] = None
+    if not words:
+        raise InputError("holds no vectors", file)
+    return list(words)
+
+
+def vectors_dimension(file: str | os.PathLike) -> int:
+    """How many numbers a vector of the file has, by its first row.
+
+    Raises:
+        InputError: the file holds no vectors.
+    """
+    file = os.fspath(file)
+    for _, dimension, *_ in _rows(file):
+        return dimension
+    raise InputError("holds no vectors", file)
+
+
+def _rows(file: str) -> Iterator[tuple[int | bytes, ...]]:
+    """Of each row the number of its line, how many numbers it should have, its word and its numbers."""
     dimension = 0
     with open_bytes(file) as stream:
         for number, line in enumerate(stream, start=1):
@@ -55,67 +117,7 @@ def read_vectors(file: str | os.PathLike, tokens: Sequence[str]) -> tuple[np.nda
                 continue
             dimension = dimension or _dimension(line, file, number)
             # From the right, because some GloVe words hold blanks themselves.
-            parts = line.replace(b"\t", b" ").rsplit(b" ", dimension)
-            if len(parts) != dimension + 1:
-                raise InputError(
-                    f"the row has {len(parts) - 1} numbers, the first one {dimension}", file, number
-                )
-            if number <= 2 and len(parts[0].split()) > 1 and _is_number(parts[0].split()[-1]):
-                raise InputError(
-                    f"the row has more numbers than the {dimension} of the header", file, number
-                )
-            if vectors is None:
-                vectors = np.zeros((len(tokens), dimension), np.float32)
-            place = exact.get(parts[0])
-            followers = lowered.get(parts[0], ())
-            if place is None and not followers:
-                continue
-            row = _row(parts[1:], file, number)
-            if place is not None and (not found[place] or fallen_back[place]):
-                vectors[place], found[place], fallen_back[place] = row, True, False
-            for place in followers:
-                if not found[place]:
-                    vectors[place], found[place], fallen_back[place] = row, True, True
-    if vectors is None:
-        raise InputError("holds no vectors", file)
-    return vectors, found
-
-
-def vector_words(
-    file: str | os.PathLike, size: int, wanted: Collection[str] = ()
-) -> tuple[list[str], int]:
-    """The words of a file of vectors: the first `size`, and of the others those that are wanted.
-
-    Arguments:
-        file: as for `read_vectors`.
-        size: such files begin with the frequent words.
-        wanted: words to keep wherever they stand.
-
-    Returns:
-        the words, each once, in the file's order, and the dimension.
-
-    Raises:
-        InputError: the file holds no vectors; what is wrong within a row, `read_vectors` finds.
-    """
-    file = os.fspath(file)
-    words: dict[str, None] = {}
-    dimension = rows = 0
-    with open_bytes(file) as stream:
-        for number, line in enumerate(stream, start=1):
-            line = line.strip(b" \t\r\n")
-            if not line:
-                continue
-            if number == 1 and _HEADER.match(line):
-                dimension = int(line.split()[1])
-                continue
-            dimension = dimension or _dimension(line, file, number)
-            word = line.replace(b"\t", b" ").rsplit(b" ", dimension)[0].decode("utf-8", "replace")
-            rows += 1
-            if rows <= size or word in wanted:
-                words[word] = None
-    if not words:
-        raise InputError("holds no vectors", file)
-    return list(words), dimension
+            yield number, dimension, *line.replace(b"\t", b" ").rsplit(b" ", dimension)
 
 
 def _dimension(line: bytes, file: str, number: int) -> int:

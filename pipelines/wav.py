@@ -14,7 +14,7 @@ LOUDEST = 1e12
 _WHOLE, _FLOATING, _EXTENSIBLE = 1, 3, 0xFFFE
 
 
-def decode_wav(contents: tf.Tensor) -> tf.Tensor:
+def decode_wav(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The bytes of one WAV file, in graph.
 
     Arguments:

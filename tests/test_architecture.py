@@ -19,20 +19,22 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "start": set(),  # The first import of TensorFlow, quiet.
     "keras_internals": set(),
+    "registration": set(),
     "scans": set(),
     "draws": set(),
-    "attention": {"keras_internals"},
+    "attention": {"keras_internals", "registration"},
     "metrics": set(),
     "rouge": set(),
     "pictures": set(),
     "configs": set(),
-    "cells": {"scans", "attention", "draws", "keras_internals"},
-    "layers": {"scans", "cells", "attention", "draws", "keras_internals"},
+    "cells": {"scans", "attention", "draws", "keras_internals", "registration"},
+    "layers": {"scans", "cells", "attention", "draws", "keras_internals", "registration"},
     "conversion": {"cells", "layers"},
     "checks": {"cells", "layers"},
-    "models": {"cells", "layers", "attention", "draws", "scans"},
+    "models": {"cells", "layers", "attention", "draws", "registration", "scans"},
     "replicas": {"pipelines"},  # Devices that train together.
     "programs": {"replicas", "pipelines"},  # Compiled functions, counted.
+    "precision": set(),
     "workdir": {"configs", "pipelines"},
     "tasks": {"configs", "metrics", "pictures", "pipelines", "rouge"}
     | {"models", "cells", "layers", "attention"},
@@ -40,7 +42,7 @@ ALLOWED = {
 # A run: its examples, its loop and what it says, its workdir opened again.
 ALLOWED |= {
     "examples": {"configs", "tasks", "workdir", "pipelines"},
-    "optimizer": set(),
+    "optimizer": {"registration"},
     "events": set(),
     "interruption": set(),
     "trainer": {
@@ -55,7 +57,7 @@ ALLOWED |= {
     },
     "reports": {"events", "trainer", "pipelines"},
     "profiler": {"reports", "trainer"},
-    "run": {"cells", "configs", "programs", "tasks", "workdir", "pipelines"},
+    "run": {"cells", "configs", "precision", "programs", "tasks", "workdir", "pipelines"},
     "client": set(),  # Copied into exports; it runs where this package is not.
     "runtimes": {"scans", "tasks", "pipelines"},
     "inheritance": {"configs", "run", "tasks", "workdir", "pipelines"},

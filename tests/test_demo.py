@@ -47,7 +47,7 @@ def test_its_settings_are_settings(task):
 @pytest.mark.parametrize(
     "task, mark, picture, less",
     [
-        ("question_answering", "?", "story", "--config.hops=1"),
+        ("question_answering", "?", "attention", "--config.hops=1"),
         pytest.param(
             "summarization", "✗", "copying", "--config.dev_beam=1", marks=pytest.mark.full
         ),
@@ -66,4 +66,6 @@ def test_it_asks_and_draws_what_was_looked_at(task, mark, picture, less, tmp_pat
 def test_another_task_is_refused_in_a_line(capsys):
     assert app.main(["demo", "--task=tagging"]) == 1
     said = capsys.readouterr().err
-    assert "it must be translation or classification or question_answering or summarization" in said
+    assert (
+        "it must be one of translation, classification, question_answering, summarization" in said
+    )

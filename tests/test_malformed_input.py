@@ -646,7 +646,7 @@ CASES = {
     "no such format": (
         ["predict", "--workdir={workdir}", "--output_format=xml"],
         {},
-        r"output_format=xml: one of jsonl, text, same",
+        r"output_format=xml: it must be one of jsonl, text, same",
     ),
     "an input that is UTF-16": (
         ["predict", "--workdir={workdir}", "--input=a.txt", "--output=o"],

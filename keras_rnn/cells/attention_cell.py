@@ -11,8 +11,8 @@ from keras import ops
 from keras_rnn.attention import Attention, LuongAttention
 from keras_rnn.cells.activations import tanh
 from keras_rnn.cells.cell import Cell
-from keras_rnn.cells.standard import register
 from keras_rnn.cells.wrapper import WrapperCell, build_cell
+from keras_rnn.registration import register
 from keras_rnn.scans import product, undropped
 
 ORDERS = ("before", "after", "between")

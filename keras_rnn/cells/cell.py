@@ -94,6 +94,9 @@ class Cell(keras.layers.Layer, RecurrentDropout):
         """
         return memory if memory_mask is None else (memory, memory_mask)
 
+    def build_memory(self, memory_shape: tuple[int | None, ...]) -> None:
+        """Builds the weights that depend on the width of the memory; an attending cell overrides this."""
+
     @property
     def state_sizes(self) -> list[int | tuple[int, ...]]:
         """One entry a state."""

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 from keras import activations, initializers
 
-from keras_rnn.cells.standard import StandardCell, register
+from keras_rnn.cells.standard import StandardCell
+from keras_rnn.registration import register
 
 
 @register

@@ -5,7 +5,8 @@ from __future__ import annotations
 from keras import ops
 
 from keras_rnn.cells.activations import sigmoid, tanh
-from keras_rnn.cells.standard import StandardCell, register
+from keras_rnn.cells.standard import StandardCell
+from keras_rnn.registration import register
 
 
 @register

@@ -28,9 +28,20 @@ def layer_norm(x: tf.Tensor, gain: tf.Tensor, offset: tf.Tensor, epsilon: float)
 
 
 class Norms:
-    """Gains and offsets of a cell's layer normalisations: `NAME_gain` starts at 1, `NAME_offset` at 0."""
+    """A cell's layer normalisations: of its input product, named "kernel", and of what its step gives to `norm`.
 
-    epsilon: float
+    It stands before the cell among the bases, whose `build` adds the weights: `NAME_gain`, which starts at 1, and
+    `NAME_offset`, which starts at 0.
+
+    Arguments:
+        units: as the cell's.
+        epsilon: added to the variances.
+        **kwargs: those of the cell.
+    """
+
+    def __init__(self, units: int, epsilon: float = 1e-3, **kwargs):
+        super().__init__(units, **kwargs)
+        self.epsilon = epsilon
 
     def add_norm(self, name: str, width: int):
         for kind, initial in (("gain", "ones"), ("offset", "zeros")):
@@ -41,3 +52,9 @@ class Norms:
         gain = keras.ops.convert_to_tensor(getattr(self, f"{name}_gain"))
         offset = keras.ops.convert_to_tensor(getattr(self, f"{name}_offset"))
         return layer_norm(x, gain, offset, self.epsilon)
+
+    def project(self, x, dot, training=False):
+        return self.with_noise(self.norm("kernel", dot(x, self.kernel)) + self.bias, x, training)
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}

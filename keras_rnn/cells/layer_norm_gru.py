@@ -6,11 +6,12 @@ from keras import ops
 
 from keras_rnn.cells.activations import sigmoid, tanh
 from keras_rnn.cells.layer_norm import Norms
-from keras_rnn.cells.standard import StandardCell, register
+from keras_rnn.cells.standard import StandardCell
+from keras_rnn.registration import register
 
 
 @register
-class LayerNormGRUCell(StandardCell, Norms):
+class LayerNormGRUCell(Norms, StandardCell):
     """Gated recurrent unit with layer normalisation of its two products.
 
         x_u, x_r, x_c = LN_x(W_x x) + b
@@ -49,17 +50,10 @@ class LayerNormGRUCell(StandardCell, Norms):
     blocks = 3
     recurrent_dropout_kinds = ("sequence", "candidate")
 
-    def __init__(self, units: int, epsilon: float = 1e-3, **kwargs):
-        super().__init__(units, **kwargs)
-        self.epsilon = epsilon
-
     def build(self, input_shape):
         super().build(input_shape)
         self.add_norm("kernel", 3 * self.units)
         self.add_norm("recurrent", 3 * self.units)
-
-    def project(self, x, dot, training=False):
-        return self.with_noise(self.norm("kernel", dot(x, self.kernel)) + self.bias, x, training)
 
     def step(self, projected, states, dot, memory=None):
         (c_prev,) = states
@@ -72,6 +66,3 @@ class LayerNormGRUCell(StandardCell, Norms):
         c_tilde = dropped(tanh(x_c + gamma_r * r_c))
         c = gamma_u * c_tilde + (1 - gamma_u) * c_prev
         return [c], {"gamma_u": gamma_u, "gamma_r": gamma_r, "c_tilde": c_tilde}
-
-    def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon}

@@ -9,11 +9,11 @@ from keras import ops
 from keras_rnn.cells.activations import sigmoid, tanh
 from keras_rnn.cells.layer_norm import Norms
 from keras_rnn.cells.lstm import LSTMCell
-from keras_rnn.cells.standard import register
+from keras_rnn.registration import register
 
 
 @register
-class LayerNormLSTMCell(LSTMCell, Norms):
+class LayerNormLSTMCell(Norms, LSTMCell):
     """Long short-term memory with layer normalisation of its two products and of its cell state.
 
         u, f, o, c̃' = LN_x(W_x x) + LN_a(W_a a_prev) + b
@@ -53,17 +53,13 @@ class LayerNormLSTMCell(LSTMCell, Norms):
     def __init__(
         self, units: int, epsilon: float = 1e-3, output_activation: Any = "tanh", **kwargs
     ):
-        super().__init__(units, output_activation=output_activation, **kwargs)
-        self.epsilon = epsilon
+        super().__init__(units, epsilon, output_activation=output_activation, **kwargs)
 
     def build(self, input_shape):
         super().build(input_shape)
         self.add_norm("kernel", 4 * self.units)
         self.add_norm("recurrent", 4 * self.units)
         self.add_norm("state", self.units)
-
-    def project(self, x, dot, training=False):
-        return self.with_noise(self.norm("kernel", dot(x, self.kernel)) + self.bias, x, training)
 
     def step(self, projected, states, dot, memory=None):
         a_prev, c_prev = states
@@ -78,6 +74,3 @@ class LayerNormLSTMCell(LSTMCell, Norms):
         a = gamma_o * self.output_activation(c)
         gates = {"gamma_u": gamma_u, "gamma_f": gamma_f, "gamma_o": gamma_o}
         return [a, c], {**gates, "c_tilde": c_tilde, "c": c}
-
-    def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon}

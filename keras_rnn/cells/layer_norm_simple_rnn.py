@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from keras_rnn.cells.layer_norm import Norms
 from keras_rnn.cells.simple_rnn import SimpleRNNCell
-from keras_rnn.cells.standard import register
+from keras_rnn.registration import register
 
 
 @register
-class LayerNormSimpleRNNCell(SimpleRNNCell, Norms):
+class LayerNormSimpleRNNCell(Norms, SimpleRNNCell):
     """Elman's network with layer normalisation of its two products.
 
         a = tanh(LN_x(W_x x) + LN_a(W_a a_prev) + b)
@@ -39,23 +39,13 @@ class LayerNormSimpleRNNCell(SimpleRNNCell, Norms):
 
     recurrent_dropout_kinds = ("sequence", "candidate")
 
-    def __init__(self, units: int, epsilon: float = 1e-3, **kwargs):
-        super().__init__(units, **kwargs)
-        self.epsilon = epsilon
-
     def build(self, input_shape):
         super().build(input_shape)
         self.add_norm("kernel", self.units)
         self.add_norm("recurrent", self.units)
-
-    def project(self, x, dot, training=False):
-        return self.with_noise(self.norm("kernel", dot(x, self.kernel)) + self.bias, x, training)
 
     def step(self, projected, states, dot, memory=None):
         (a_prev,) = states
         x_part, dropped = self.split_noise(projected)
         recurrent_part = self.norm("recurrent", dot(a_prev, self.recurrent_kernel))
         return [dropped(self.activation(x_part + recurrent_part))], {}
-
-    def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon}

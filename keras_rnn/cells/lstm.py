@@ -7,7 +7,8 @@ from typing import Any
 from keras import activations, ops
 
 from keras_rnn.cells.activations import sigmoid, tanh
-from keras_rnn.cells.standard import StandardCell, register
+from keras_rnn.cells.standard import StandardCell
+from keras_rnn.registration import register
 
 
 @register

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_rnn.cells.activations import sigmoid, tanh
 from keras_rnn.cells.lstm import LSTMCell
-from keras_rnn.cells.standard import register
+from keras_rnn.registration import register
 
 
 @register

@@ -6,7 +6,8 @@ from keras import ops
 
 from keras_rnn.cells.activations import sigmoid, tanh
 from keras_rnn.cells.cell import Cell
-from keras_rnn.cells.standard import register
+from keras_rnn.cells.standard import check_units
+from keras_rnn.registration import register
 
 
 @register
@@ -34,7 +35,8 @@ class QueryReductionCell(Cell):
         **kwargs: those of `keras.layers.Layer`.
 
     Raises:
-        ValueError: for `units` below 1, or an input of an odd width.
+        ValueError: for `units` that are no integer above 0, a recurrent dropout, for no product has a state, or an
+            input of an odd width.
 
     Source: Seo et al. 2017, Query-Reduction Networks for Question Answering, equations 1 to 5.
 
@@ -46,8 +48,9 @@ class QueryReductionCell(Cell):
     """
 
     def __init__(self, units: int, keep_bias: float = 2.5, **kwargs):
-        if units < 1:
-            raise ValueError(f"units must be a positive integer, got {units}.")
+        check_units(units)
+        if kwargs.pop("recurrent_dropout", 0):
+            raise ValueError("QueryReductionCell has no recurrent product to drop operands of.")
         super().__init__(**kwargs)
         self.units = self.state_size = self.output_size = units
         self.keep_bias = keep_bias
@@ -80,4 +83,6 @@ class QueryReductionCell(Cell):
         return [z * r * h_tilde + (1 - z) * h_prev], {"z": z, "r": r}
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units, "keep_bias": self.keep_bias}
+        config = super().get_config()
+        del config["recurrent_dropout"]
+        return {**config, "units": self.units, "keep_bias": self.keep_bias}

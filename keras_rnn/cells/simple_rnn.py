@@ -6,7 +6,8 @@ from typing import Any
 
 from keras import activations
 
-from keras_rnn.cells.standard import StandardCell, register
+from keras_rnn.cells.standard import StandardCell
+from keras_rnn.registration import register
 
 
 @register

@@ -6,7 +6,6 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 from keras import constraints, initializers, regularizers
 
@@ -18,7 +17,7 @@ class StandardCell(Cell):
 
     A subclass sets `blocks` and writes `step`. One that can drop its candidate adds "candidate" to
     `recurrent_dropout_kinds`, and its step begins with `x_part, dropped = self.split_noise(projected)`: the projection
-    with its bias, and what is to be done to the candidate.
+    with its bias, which in inference may be added only there, and what is to be done to the candidate.
 
     Weights, with `blocks` the number of gates and candidates:
         kernel: [features, blocks · units]
@@ -41,7 +40,7 @@ class StandardCell(Cell):
 
     Example:
 
-    >>> import keras_rnn
+    >>> import keras, keras_rnn
     >>> class ElmanCell(StandardCell):
     ...     def step(self, projected, states, dot, memory=None):
     ...         (a_prev,) = states
@@ -71,8 +70,7 @@ class StandardCell(Cell):
         seed: int | None = None,
         **kwargs,
     ):
-        if not isinstance(units, numbers.Integral) or units < 1:
-            raise ValueError(f"units must be a positive integer, got {units!r}.")
+        check_units(units)
         if recurrent_dropout_kind not in self.recurrent_dropout_kinds:
             raise ValueError(
                 f"recurrent_dropout_kind of {type(self).__name__} must be one of "
@@ -181,6 +179,7 @@ class StandardCell(Cell):
         }
 
 
-def register(cell: type) -> type:
-    """Registers a class for saving, under the name keras_rnn>ClassName."""
-    return keras.saving.register_keras_serializable(package="keras_rnn")(cell)
+def check_units(units: Any) -> None:
+    """Raises a ValueError for what is no number of units."""
+    if not isinstance(units, numbers.Integral) or units < 1:
+        raise ValueError(f"units must be a positive integer, got {units!r}.")

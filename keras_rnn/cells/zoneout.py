@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from keras_rnn.cells.cell import Cell
-from keras_rnn.cells.standard import register
 from keras_rnn.cells.wrapper import WrapperCell, build_cell
+from keras_rnn.registration import register
 
 
 @register
@@ -57,8 +57,7 @@ class ZoneoutCell(WrapperCell):
         build_cell(self.cell, input_shape)
 
     def build_memory(self, memory_shape):
-        if hasattr(self.cell, "build_memory"):
-            self.cell.build_memory(memory_shape)
+        self.cell.build_memory(memory_shape)
 
     def initial_states(self, batch_size, memory=None):
         return self.cell.initial_states(batch_size, memory)

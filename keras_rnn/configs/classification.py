@@ -19,7 +19,7 @@ and 1 min 45 s on two cores (accuracy 0.8073, 0.8268 and 0.9857); with the five 
 | SNIPS intents | 0.9843, 0.9829, 0.9857 | 0.9843 |
 """
 
-from keras_rnn.configs.config import Key, shared_keys
+from keras_rnn.configs.config import DELIMITER, VECTORS_SIZE, Key, shared_keys
 
 
 def keys() -> list[Key]:
@@ -82,9 +82,7 @@ def keys() -> list[Key]:
             minimum=0,
             maximum=0.95,
         ),
-        Key(
-            "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
-        ),
+        VECTORS_SIZE,
         Key("vectors_trainable", True, "go on training pretrained vectors"),
         Key("class_weights", "none", "weigh rare labels up", choices=("none", "balanced")),
         Key(
@@ -96,7 +94,7 @@ def keys() -> list[Key]:
         ),
         Key("data.text", "text", "column of the text; several, comma-separated, are joined"),
         Key("data.label", "label", "column of the label"),
-        Key("data.delimiter", "", "what separates columns; by the file's name if not given"),
+        DELIMITER,
         Key(
             "data.multilabel_separator",
             "",

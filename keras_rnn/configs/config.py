@@ -33,12 +33,12 @@ CONTINUABLE = (
     "distribute",
 )
 
+# Of these, what changes nothing of the weights that come out.
+WITHOUT_EFFECT = ("checkpoint_seconds", "profile_steps", "distribute")
+
 # The largest numbers that a key without a bound of its own takes: lengths and ids have 32 bits, and so have floats.
 LARGEST = 2**31 - 1
 LARGEST_FLOAT = 3.4e38
-
-# What of it changes nothing of the weights that come out.
-WITHOUT_EFFECT = ("checkpoint_seconds", "profile_steps", "distribute")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +170,14 @@ def task_keys(task: str) -> Keys:
         )
     module = importlib.import_module(f"keras_rnn.configs.{task}")
     return Keys(module.keys(), doc=module.__doc__)
+
+
+# Keys that several tasks have, but not all.
+VECTORS_SIZE = Key(
+    "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
+)
+BEAM = Key("search.beam", 5, "beginnings that the search keeps; 1 is greedy", minimum=1, live=True)
+DELIMITER = Key("data.delimiter", "", "what separates columns; by the file's name if not given")
 
 
 def shared_keys(**defaults: Value) -> list[Key]:

@@ -24,7 +24,7 @@ With words as tokens, as by default, only words of the training texts are writte
 others too.
 """
 
-from keras_rnn.configs.config import Key, shared_keys
+from keras_rnn.configs.config import BEAM, DELIMITER, Key, shared_keys
 
 
 def keys() -> list[Key]:
@@ -129,9 +129,7 @@ def keys() -> list[Key]:
             "search.beam",
             minimum=1,
         ),
-        Key(
-            "search.beam", 5, "beginnings that the search keeps; 1 is greedy", minimum=1, live=True
-        ),
+        BEAM,
         Key(
             "search.length_penalty",
             1.0,
@@ -142,5 +140,5 @@ def keys() -> list[Key]:
         Key("search.alignments", False, "give when each token is said, too", live=True),
         Key("data.audio", "audio", "column of the sound's file name"),
         Key("data.text", "text", "column of the text; several, comma-separated, are joined"),
-        Key("data.delimiter", "", "what separates columns; by the file's name if not given"),
+        DELIMITER,
     ]

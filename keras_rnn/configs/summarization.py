@@ -25,7 +25,7 @@ ones, 5.6 words of 7.1; 11 % of their words and 75 % of their pairs of words are
 and 85 %. The commonest fault is a name said twice. The settings of the last row were chosen on dev.
 """
 
-from keras_rnn.configs.config import Key, shared_keys
+from keras_rnn.configs.config import BEAM, DELIMITER, VECTORS_SIZE, Key, shared_keys
 
 
 def keys() -> list[Key]:
@@ -78,9 +78,7 @@ def keys() -> list[Key]:
             minimum=0,
             maximum=0.9,
         ),
-        Key(
-            "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
-        ),
+        VECTORS_SIZE,
         Key("vectors_trainable", False, "go on training pretrained vectors"),
         Key(
             "metric",
@@ -94,9 +92,7 @@ def keys() -> list[Key]:
             "beam of the summaries that are scored after each epoch; the last scores are those of search.beam",
             minimum=1,
         ),
-        Key(
-            "search.beam", 5, "beginnings that the search keeps; 1 is greedy", minimum=1, live=True
-        ),
+        BEAM,
         Key(
             "search.length_penalty",
             1.0,
@@ -129,5 +125,5 @@ def keys() -> list[Key]:
         ),
         Key("data.text", "text", "column of the text; several, comma-separated, are joined"),
         Key("data.summary", "summary", "column of the summary"),
-        Key("data.delimiter", "", "what separates columns; by the file's name if not given"),
+        DELIMITER,
     ]

@@ -18,7 +18,7 @@ Measured on dev with the defaults below, seed 1, two cores, `keras-rnn train` fr
 | UD Telugu MTG | | accuracy 0.9184 | 17 | 36 s |
 """
 
-from keras_rnn.configs.config import Key, shared_keys
+from keras_rnn.configs.config import VECTORS_SIZE, Key, shared_keys
 
 
 def keys() -> list[Key]:
@@ -90,9 +90,7 @@ def keys() -> list[Key]:
             maximum=0.95,
         ),
         Key("skip", True, "give the tags each word's vector beside its state", part="task"),
-        Key(
-            "vectors_size", 100000, "most words of vectors to keep beside the data's own", minimum=0
-        ),
+        VECTORS_SIZE,
         Key("vectors_trainable", False, "go on training pretrained vectors"),
         Key(
             "data.token_column",

@@ -21,7 +21,7 @@ What attention does for long sentences, BLEU on dev by the number of source word
     with       44.0   39.7    36.3    34.4      26.8   36.6
 """
 
-from keras_rnn.configs.config import Key, shared_keys
+from keras_rnn.configs.config import BEAM, DELIMITER, Key, shared_keys
 
 
 def keys() -> list[Key]:
@@ -129,9 +129,7 @@ def keys() -> list[Key]:
             "beam of the translations that are scored after each epoch; the last scores are those of search.beam",
             minimum=1,
         ),
-        Key(
-            "search.beam", 5, "beginnings that the search keeps; 1 is greedy", minimum=1, live=True
-        ),
+        BEAM,
         Key(
             "search.length_penalty",
             1.0,
@@ -169,5 +167,5 @@ def keys() -> list[Key]:
             "put the source word looked at in the place of an unknown one (tokenizer=words)",
             live=True,
         ),
-        Key("data.delimiter", "", "what separates columns; by the file's name if not given"),
+        DELIMITER,
     ]

@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from keras_rnn.cells import make_cell
-from keras_rnn.cells.standard import register
 from keras_rnn.layers.rnn import FusedRNN
+from keras_rnn.registration import register
 
 Tensor = Any
 

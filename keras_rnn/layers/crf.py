@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_rnn.cells.standard import register
 from keras_rnn.keras_internals import mask_of
+from keras_rnn.registration import register
 from keras_rnn.scans import scan
 
 # Score of what is forbidden: far below any real score, and finite, so that no difference of two of them is NaN.
@@ -42,6 +42,9 @@ def crf_log_likelihood(
         transitions: [tags, tags], from the row's tag to the column's.
         start, end: [tags], scores of the first and of the last real tag; zero by default.
         mask: bool[batch, time], any pattern; all real by default.
+
+    Raises:
+        ValueError: for permitted tags of another number than the emissions have.
 
     >>> import numpy as np, keras_rnn
     >>> p = keras_rnn.crf_log_likelihood([[0, 1]], np.zeros((1, 2, 3), "float32"), np.zeros((3, 3), "float32"))

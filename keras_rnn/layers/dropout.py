@@ -6,11 +6,12 @@ import keras
 import tensorflow as tf
 
 from keras_rnn.draws import kept
+from keras_rnn.registration import register
 
 Tensor = Any
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class Dropout(keras.layers.Dropout):
     """Drops features in training: each is 0 with probability `rate`, else divided by 1 - rate.
 
@@ -45,7 +46,7 @@ class Dropout(keras.layers.Dropout):
         return self.noise_shape or (None,) * len(inputs.shape)
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class SpatialDropout1D(Dropout):
     """Drops the same features at every time step of [batch, time, features].
 

@@ -5,10 +5,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_rnn.registration import register
+
 Tensor = Any
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class HalveTime(keras.layers.Layer):
     """Puts each pair of time steps side by side: y_t = [x_2t; x_2t+1].
 

@@ -14,9 +14,9 @@ from keras import ops
 from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.gru import GRUCell
 from keras_rnn.cells.lstm import LSTMCell
-from keras_rnn.cells.standard import register
 from keras_rnn.keras_internals import keep_while_ids_are_known
 from keras_rnn.layers.projection import project, projecting_in_steps_pays, step_that_projects
+from keras_rnn.registration import register
 from keras_rnn.scans import halving_pays, scan, scan_in_chunks, scan_in_halves, swapped
 
 
@@ -54,8 +54,8 @@ class FusedRNN(keras.layers.RNN):
 
     Raises:
         TypeError: for a cell that is not a `keras_rnn.Cell`.
-        ValueError: for a `dtype` other than that of the cell, a `rematerialize` or an `unroll` below 1, and a memory or
-            extras that are not [batch, ...].
+        ValueError: for a `dtype` other than that of the cell, a `rematerialize` or an `unroll` below 1, a wrong number
+            of initial states, another batch size of a stateful layer, and a memory or extras that are not [batch, ...].
         NotImplementedError: when a second derivative is taken.
 
     Example:
@@ -127,7 +127,7 @@ class FusedRNN(keras.layers.RNN):
 
     def build(self, sequences_shape, initial_state_shape=None, memory_shape=None):
         for cell in self.cells:
-            if memory_shape is not None and hasattr(cell, "build_memory"):
+            if memory_shape is not None:
                 cell.build_memory(memory_shape)
         super().build(sequences_shape)
 

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_rnn import draws
+from keras_rnn.registration import register
 
 Tensor = Any
 
@@ -32,7 +33,7 @@ class _Perturbation(keras.layers.Layer):
         return x_shape
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class SpecAugment(_Perturbation):
     """Blanks out bands of frequencies and stretches of time: what is blank is 0, the mean of a normalised spectrogram.
 
@@ -91,7 +92,7 @@ class SpecAugment(_Perturbation):
         return {**super().get_config(), **self.config}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class VocalTract(_Perturbation):
     """Stretches the axis of frequencies by a factor for each row, as a longer or shorter vocal tract does.
 
@@ -138,7 +139,7 @@ class VocalTract(_Perturbation):
         return {**super().get_config(), **self.config}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class AddNoise(_Perturbation):
     """Adds noise to log power: out = log(exp(x) + exp(n)), as noise adds to the sound itself.
 

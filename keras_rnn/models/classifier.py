@@ -8,11 +8,12 @@ from keras import ops
 from keras_rnn.layers import Dropout, SpatialDropout1D
 from keras_rnn.models.encoder import RecurrentStack, TextEncoder
 from keras_rnn.models.pooling import Pooling
+from keras_rnn.registration import register
 
 Tensor = Any
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class Classifier(keras.Model):
     """Embeddings, recurrent layers, pooling, one product: logits [batch, labels] in float32.
 
@@ -76,7 +77,7 @@ class Classifier(keras.Model):
         return {**super().get_config(), **self.config}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class HierarchicalClassifier(keras.Model):
     """Words make sentences, sentences make the document: logits [batch, labels] in float32.
 
@@ -94,6 +95,12 @@ class HierarchicalClassifier(keras.Model):
     `real` bool [batch].
 
     Source: Yang et al. 2016, Hierarchical Attention Networks for Document Classification.
+
+    >>> import numpy as np
+    >>> words = {"vocabulary_size": 9, "embedding_dim": 4, "stack": {"units": 3}}
+    >>> model = HierarchicalClassifier(2, encoder=words, stack={"units": 5})
+    >>> model({"ids": np.array([[[2, 3], [4, 0]]])}).shape  # one text of two sentences
+    TensorShape([1, 2])
     """
 
     def __init__(

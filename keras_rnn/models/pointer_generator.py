@@ -10,6 +10,7 @@ from keras import ops
 from keras_rnn.models.encoder import UNKNOWN
 from keras_rnn.models.search import shifted
 from keras_rnn.models.seq2seq import EncoderDecoder
+from keras_rnn.registration import register
 
 Tensor = Any
 
@@ -18,7 +19,7 @@ LOWEST = -1e9
 LEAST = 1e-37
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class PointerGenerator(EncoderDecoder):
     """An encoder-decoder over an extended vocabulary: its own words, and those of the text that it lacks.
 
@@ -30,6 +31,9 @@ class PointerGenerator(EncoderDecoder):
     extended vocabulary of a batch is as large as its texts are long. Such a token is read, when it was written, as it
     is read in the text: as the unknown one, and beside it as its pretrained vector, if there are any. [UNK] itself is
     never written.
+
+    Weights: those of `EncoderDecoder`, whose output has a bias alone, and `switch`, w [units + context + embedding, 1]
+    with its b.
 
     Arguments:
         encoder: arguments of `TextEncoder`; its embeddings, pretrained ones beside them, are those of the decoder and
@@ -47,6 +51,9 @@ class PointerGenerator(EncoderDecoder):
     target_time, vocabulary], α [batch, target_time, source_time] and the logit of p_gen [batch, target_time], all
     float32. `log_likelihood` and `log_distribution` make probabilities of them. `start` and `advance` make it a decoder
     for a search, of extended ids.
+
+    Raises:
+        ValueError: for an encoder with pretrained vectors and no `token_vectors`, or the other way round.
 
     Source: See, Liu and Manning 2017, Get To The Point; Press and Wolf 2017 (tied weights).
 

@@ -6,13 +6,14 @@ import keras
 from keras import ops
 
 from keras_rnn.attention import AttentionPooling, StructuredSelfAttention
+from keras_rnn.registration import register
 
 Tensor = Any
 
 KINDS = ("attention", "self_attention", "max", "mean", "last")
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class Pooling(keras.layers.Layer):
     """One vector for a sequence, by one of five ways.
 
@@ -24,6 +25,8 @@ class Pooling(keras.layers.Layer):
     | `mean` | the mean | 1 / number of words |
     | `last` | the state that has read everything | 1 for the last word (half for each end if bidirectional) |
 
+    Weights: those of `AttentionPooling` or of `StructuredSelfAttention` for these two kinds, none for the others.
+
     Arguments:
         kind: one of the five.
         units: size of the attentions' hidden layer.
@@ -33,6 +36,9 @@ class Pooling(keras.layers.Layer):
 
     Call arguments: `h` [batch, time, features], `mask` bool [batch, time], `return_weights`. Further axes may stand
     between batch and time. A row without one real position gives zeros.
+
+    Raises:
+        ValueError: for another kind.
 
     Example:
         >>> import numpy as np

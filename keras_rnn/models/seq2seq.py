@@ -13,6 +13,7 @@ from keras_rnn.layers import Dropout, FusedRNN, SpatialDropout1D
 from keras_rnn.layers.characters import unit_vectors
 from keras_rnn.models.encoder import TextEncoder
 from keras_rnn.models.search import shifted
+from keras_rnn.registration import register
 
 Tensor = Any
 
@@ -21,7 +22,7 @@ COVERING = ("bahdanau", "conditional")
 BRIDGES = ("learnt", "copied", "zero")
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class Bridge(keras.layers.Layer):
     """From the last states of the encoder to the first ones of the decoder.
 
@@ -29,12 +30,18 @@ class Bridge(keras.layers.Layer):
         copied    s_0 = the encoder's, layer by layer
         zero      s_0 = 0
 
+    Weights of `learnt`, for state k of layer l: `state_l_k`, a dense layer [encoder's last states, size] with a bias.
+
     Arguments:
         kind: one of these.
         state_sizes: for each layer of the decoder the sizes of the states to make.
 
     Raises:
-        ValueError: for states of the encoder that cannot be copied.
+        ValueError: for another kind, or states of the encoder that cannot be copied.
+
+    >>> last_states = [[ops.ones([2, 3]), ops.ones([2, 3])]]  # of one layer, an LSTM's a and c
+    >>> [[state.shape for state in layer] for layer in Bridge("learnt", [[4], [4]])(last_states)]
+    [[TensorShape([2, 4])], [TensorShape([2, 4])]]
     """
 
     def __init__(self, kind: str, state_sizes: list[list[int]], **kwargs):
@@ -79,7 +86,7 @@ class Bridge(keras.layers.Layer):
         return {**super().get_config(), "kind": self.kind, "state_sizes": self.state_sizes}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class EncoderDecoder(keras.Model):
     """A recurrent encoder, and a decoder that looks back at it: the logits of each target token.
 

@@ -9,11 +9,12 @@ from keras import ops
 from keras_rnn.attention import LOWEST, AttentionPooling, LuongAttention
 from keras_rnn.layers import SpatialDropout1D
 from keras_rnn.models.encoder import UNKNOWN, RecurrentStack, TextEncoder, gates_of
+from keras_rnn.registration import register
 
 Tensor = Any
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class SpanReader(keras.Model):
     """An attentive reader that points at the first and the last token of the answer.
 

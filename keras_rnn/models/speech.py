@@ -19,13 +19,16 @@ from keras_rnn.layers import (
 )
 from keras_rnn.models.encoder import gates_of, recurrent_layer
 from keras_rnn.models.search import shifted
+from keras_rnn.registration import register
 
 Tensor = Any
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class Listener(keras.layers.Layer):
     """A pyramid of recurrent layers: those at the bottom each read pairs of steps of what lies below.
+
+    Weights: those of the cells, of each layer one, or two if bidirectional.
 
     Arguments:
         units: size of the state, for each direction.
@@ -39,7 +42,14 @@ class Listener(keras.layers.Layer):
     Call arguments: `x` [batch, time, features], `mask` bool [batch, time], `training`; gives the states [batch,
     ⌈time / 2^halvings⌉, features] and their mask.
 
+    Raises:
+        ValueError: for `layers` below 1, or `halvings` that are no number from 0 to `layers`.
+
     Source: Chan et al. 2016, Listen, Attend and Spell, section 3.1.
+
+    >>> h, mask = Listener(3, halvings=1)(ops.ones([1, 5, 4]), mask=ops.ones([1, 5], "bool"))
+    >>> h.shape, mask.shape  # every two steps are one
+    (TensorShape([1, 3, 6]), TensorShape([1, 3]))
     """
 
     def __init__(
@@ -112,13 +122,16 @@ class Listener(keras.layers.Layer):
         return {**super().get_config(), **self.config}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class Speller(keras.layers.Layer):
     """A decoder that attends, and knows where it looked a step ago.
 
         s_t, context_t = decoder(E y_{t-1}, s_{t-1}; h)        an `AttentionCell` with a `LocationAttention`
         r_t = tanh(W_r [s_t; context_t; E y_{t-1}] + b_r)
         logits_t = W_o r_t + b_o
+
+    Weights: `embedding` E [vocabulary_size, embedding_dim]; those of the `AttentionCell`; the dense layers `readout`
+    W_r, [units + features + embedding_dim, embedding_dim], and `output` W_o, [embedding_dim, vocabulary_size].
 
     Arguments:
         vocabulary_size: number of tokens.
@@ -132,6 +145,10 @@ class Speller(keras.layers.Layer):
     features] and its mask; gives logits [batch, target_time, vocabulary].
 
     Source: Chan et al. 2016; Chorowski et al. 2015.
+
+    >>> speller = Speller(vocabulary_size=7, embedding_dim=4, units=3, attention_units=5)
+    >>> speller(ops.ones([1, 2], "int32"), ops.ones([1, 6, 8])).shape
+    TensorShape([1, 2, 7])
     """
 
     def __init__(
@@ -205,7 +222,7 @@ class Speller(keras.layers.Layer):
         return {**super().get_config(), **self.config}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class SpeechRecognizer(keras.Model):
     """Log-mel spectrograms to the logits of what is said.
 

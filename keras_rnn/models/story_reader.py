@@ -9,6 +9,7 @@ from keras import ops
 from keras_rnn.cells import QueryReductionCell
 from keras_rnn.layers import Dropout, FusedRNN
 from keras_rnn.models.encoder import TextEncoder
+from keras_rnn.registration import register
 
 Tensor = Any
 
@@ -16,7 +17,7 @@ Tensor = Any
 WORDS = {"class_name": "RandomNormal", "config": {"stddev": 0.3}}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class StoryReader(keras.Model):
     """Reads the sentences of a story in their order, several times, and answers with one of the known answers.
 

@@ -8,18 +8,26 @@ from keras import ops
 
 from keras_rnn.layers import CRF, SpatialDropout1D
 from keras_rnn.models.encoder import TextEncoder
+from keras_rnn.registration import register
 
 Tensor = Any
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class IndependentTags(keras.layers.Dense):
     """Tags that do not look at each other: a softmax at each position, with the methods of a `CRF`.
 
         log p(y|x) = Σ_t log softmax(W h_t + b)[y_t]
 
+    Weights: `kernel` W [features, tags], `bias` b [tags].
+
     Arguments:
         tags: their number.
+
+    >>> layer = IndependentTags(3)
+    >>> emissions, mask = layer(ops.ones([1, 2, 4])), tf.constant([[True, False]])
+    >>> layer.marginals(emissions, mask).numpy().sum(axis=2).round(3).tolist()
+    [[1.0, 0.0]]
     """
 
     def __init__(self, tags: int, **kwargs):
@@ -53,7 +61,7 @@ class IndependentTags(keras.layers.Dense):
         return {**config, "tags": self.tags}
 
 
-@keras.saving.register_keras_serializable(package="keras_rnn")
+@register
 class Tagger(keras.Model):
     """Embeddings, recurrent layers, and a conditional random field or a softmax: emissions [batch, time, tags].
 

@@ -68,7 +68,14 @@ class _Kept:
 
 
 class Loop:
-    """The loop over time, forwards and backwards, of one step function."""
+    """The loop over time, forwards and backwards, of one step function.
+
+    Arguments:
+        step, extras, parts, axis, unroll: those of `scan`.
+        variables: those of `weights` in `scan`, in the order of `Arguments.weights`.
+        length: of the time axis; None where it is `Arguments.time`, known only when the loop runs.
+        shown: which states are outputs, one of each part.
+    """
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from keras_rnn.tasks.task import Server, Task
 
 
 def make_task(name: str, config: ml_collections.ConfigDict) -> Task:
-    """The task of that name: the class `Task` names in keras_rnn/tasks/NAME.py."""
+    """The task of that name: the class that `TASK` names in keras_rnn/tasks/NAME.py."""
     return importlib.import_module(f"keras_rnn.tasks.{name}").TASK(config)
 
 

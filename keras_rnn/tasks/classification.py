@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +29,7 @@ from keras_rnn.tasks.task import (
     model_inputs,
 )
 from keras_rnn.tasks.texts import by_length, row_arrays
+from keras_rnn.tasks.vectors import give_vectors, vectors_dim_of
 
 LABELS_FILE = "vocabulary.labels.json"
 CALIBRATION_FILE = "calibration.json"
@@ -48,6 +48,7 @@ class Classification(Task):
     """One label, or with `data.multilabel_separator` any number of labels, for each text."""
 
     name = "classification"
+    drawn = "attention"
 
     def __init__(self, config: ml_collections.ConfigDict):
         super().__init__(config)
@@ -56,8 +57,6 @@ class Classification(Task):
         self.examples = 0
         self.temperature = 1.0
         self.features: TextFeatures | None = None
-        # Rows of the vectors file and whether it has them, between `fit` and `initialize`.
-        self.vectors: tuple[np.ndarray, np.ndarray] | None = None
         self.separator = config.data.multilabel_separator
         self.multilabel = bool(self.separator)
         self.metric = "f1_macro" if config.class_weights == "balanced" else "accuracy"
@@ -136,14 +135,7 @@ class Classification(Task):
         self.features = TextFeatures.fit(
             self.config, lambda: (record["text"] for record in records()), self.inherited
         )
-        if "vectors" in self.inherited:
-            self.vectors_dim = self.parent.vectors_dim
-        elif self.config.vectors:
-            self.vectors = self._read_vectors()
-            self.vectors_dim = self.vectors[0].shape[1]
-
-    def _read_vectors(self) -> tuple[np.ndarray, np.ndarray]:
-        return pipelines.read_vectors(self.config.vectors, self.features.vectors.tokens_list)
+        self.vectors_dim = vectors_dim_of(self)
 
     def save(self, directory):
         self.features.save(directory)
@@ -268,18 +260,13 @@ class Classification(Task):
         return [(model.logits.kernel, (1,)), (model.logits.bias, (0,))]
 
     def initialize(self, model):
-        if not self.config.vectors:
+        given = give_vectors(model, self.config, self.features.vectors)
+        if not given:
             return ""
-        rows, found = self.vectors or self._read_vectors()
-        self.vectors = None
-        model.encoder.vectors.embeddings.assign(rows)
         words = self.features.tokenizer.tokens_list[len(pipelines.SPECIAL_TOKENS) :]
         known = {*self.features.vectors.tokens_list}
         share = np.mean([word in known or word.lower() in known for word in words])
-        return (
-            f"{found.sum():,} vectors of size {rows.shape[1]} from {self.config.vectors}; "
-            f"they know {share:.0%} of the vocabulary"
-        )
+        return f"{given}; they know {share:.0%} of the vocabulary"
 
     @functools.cached_property
     def _label_weights(self) -> np.ndarray:
@@ -348,10 +335,9 @@ class Classification(Task):
     def calibrate(self, forward, batches, directory):
         logits, right = map(np.concatenate, zip(*self._answers(forward, batches), strict=True))
         self.temperature = metrics.fit_temperature(logits, right, self.multilabel)
-        with pipelines.atomic_write(os.path.join(directory, CALIBRATION_FILE)) as file:
-            json.dump({"temperature": self.temperature}, file)
-            file.write("\n")
-        return {"temperature": self.temperature}
+        facts = {"temperature": self.temperature}
+        write_facts(directory, CALIBRATION_FILE, facts)
+        return facts
 
     # Answers
 
@@ -381,18 +367,20 @@ class Classification(Task):
     def word_vectors(self, model):
         return model.encoder.embedding.embeddings.value, self.features.tokenizer.tokens_list
 
+    def draw(self, answer, title=""):
+        words, count = answer["tokens"][:WORDS_SHOWN], len(answer["tokens"])
+        if len(words) < count:
+            title += f"{', ' if title else ''}the first {len(words)} of {count} words"
+        return pictures.draw_attention(answer["attention"], words, title)
+
     def pictures(self, server, records):
         answers = server.explain(records)
         shown, rows = {}, []
         for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
             right, given = (self._shown(source.get("label", "")) for source in (record, answer))
             rows.append((record["text"], right, given, f"{answer['probability']:.3f}"))
-            words = answer["tokens"][:WORDS_SHOWN]
             title = f"right: {right}, given: {given} ({answer['probability']:.2f})"
-            if len(words) < len(answer["tokens"]):
-                title += f", the first {len(words)} of {len(answer['tokens'])} words"
-            figure = pictures.draw_attention(answer["attention"], words, title)
-            shown[f"attention/{number}"] = pictures.to_pixels(figure)[None]
+            shown[f"{self.drawn}/{number}"] = pictures.to_pixels(self.draw(answer, title))[None]
         few = records[: pictures.GATES_SHOWN]
         tokens = [answer["tokens"] for answer in answers[: len(few)]]
         shown |= pictures.gates_pictures(*server.gates(few), tokens)

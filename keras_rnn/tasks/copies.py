@@ -9,8 +9,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn.tasks.blocks import padded
-from keras_rnn.tasks.features import vector_ids, vector_tokenizer
-from keras_rnn.tasks.tokens import lowered
+from keras_rnn.tasks.vectors import lowered, vector_ids, vector_tokenizer
 
 _SEPARATOR = "\x1f"
 
@@ -77,7 +76,7 @@ class CopyFeatures(tf.Module):
                     usual[keys[name]] = name
         vectors = None
         if config.vectors:
-            vectors = given.get("vectors") or vector_tokenizer(config, tokenizer)
+            vectors = given.get("vectors") or vector_tokenizer(config, tokenizer.tokens_list)
         spellings = [usual.get(token, token) for token in tokenizer.tokens_list]
         return cls(tokenizer, spellings, vectors, config.max_length, config.max_bytes)
 

@@ -1,6 +1,5 @@
 """Text to the ids that a model reads: one encoding for training and serving, in graph."""
 
-import collections
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn.tasks.blocks import padded
 from keras_rnn.tasks.sentences import in_sentences, sentence_rows
+from keras_rnn.tasks.vectors import vector_ids, vector_tokenizer
 
 
 class TextFeatures(tf.Module):
@@ -68,7 +68,7 @@ class TextFeatures(tf.Module):
             )
         vectors = None
         if config.vectors:
-            vectors = given.get("vectors") or vector_tokenizer(config, tokenizer)
+            vectors = given.get("vectors") or vector_tokenizer(config, tokenizer.tokens_list)
         return cls.from_config(config, tokenizer, alphabet, vectors)
 
     @classmethod
@@ -210,21 +210,3 @@ class TextFeatures(tf.Module):
     ) -> dict[str, tf.Tensor]:
         """Dense features, filled up with 0: `ids` [batch, length], length from the longest if None."""
         return {name: padded(ragged, length) for name, ragged in features.items()}
-
-
-def vector_ids(vectors: pipelines.Tokenizer, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-    """Tokens -> their ids among the words of pretrained vectors, in lower case where they are not among them."""
-    ids = vectors.encode_tokens(tokens.flat_values)
-    lowered = tf.strings.lower(tokens.flat_values, encoding="utf-8")
-    ids = tf.where(ids == pipelines.UNKNOWN, vectors.encode_tokens(lowered), ids)
-    return tokens.with_flat_values(ids)
-
-
-def vector_tokenizer(
-    config: ml_collections.ConfigDict, tokenizer: pipelines.Tokenizer
-) -> pipelines.Tokenizer:
-    """The words of the vectors file that are kept: its first ones, and those that the data has."""
-    known = {*tokenizer.tokens_list, *(token.lower() for token in tokenizer.tokens_list)}
-    words, _ = pipelines.vector_words(config.vectors, config.vectors_size, known)
-    ranks = collections.Counter({word: -rank for rank, word in enumerate(words)})
-    return pipelines.tokenizer_of_counts("words", ranks, len(words) + 10, min_count=-len(words))

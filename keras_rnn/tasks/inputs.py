@@ -2,7 +2,6 @@
 
 import collections
 import json
-import os
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -10,7 +9,8 @@ import tensorflow as tf
 
 import pipelines
 
-_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
+_TABLES = (".csv", ".tsv", ".tab")
+_JSON = (".jsonl", ".ndjson", ".json")
 _TAGGED = (
     ".conllu",
     ".conll-u",
@@ -36,10 +36,11 @@ def format_of(file: str, column: str, delimiter: str = "") -> str:
         delimiter: what separates columns, where the config says so.
     """
     file = pipelines.expand(file)[0]
-    name = file.removesuffix(".gz")
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix in _SUFFIXES:
-        return "jsonl" if suffix in _SUFFIXES[3:] else "table"
+    suffix = pipelines.suffix(file)
+    if suffix in _TABLES:
+        return "table"
+    if suffix in _JSON:
+        return "jsonl"
     if file.startswith("tfds:"):
         return "table"
     first = _first_line(file)
@@ -64,8 +65,8 @@ def tagged_format_of(file: str, tags: Collection[str]) -> str:
         file: a name, or `-` for standard input, which is looked at but not consumed.
         tags: those of the training data; columns are only those of a tagged file if the last one holds tags.
     """
-    suffix = os.path.splitext(file.removesuffix(".gz"))[1].lower()
-    if suffix in _SUFFIXES[3:]:
+    suffix = pipelines.suffix(file)
+    if suffix in _JSON:
         return "jsonl"
     if suffix in _TAGGED:
         return "conllu" if suffix in _TAGGED[:2] else "columns"

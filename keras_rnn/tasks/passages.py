@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn.tasks.blocks import padded
-from keras_rnn.tasks.features import vector_ids
 from keras_rnn.tasks.sentences import in_sentences, sentence_rows
+from keras_rnn.tasks.vectors import vector_ids
 
 
 class PassageFeatures(tf.Module):

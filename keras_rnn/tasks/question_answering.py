@@ -7,19 +7,18 @@ from typing import Any
 
 import keras
 import ml_collections
-import numpy as np
 import tensorflow as tf
 
 import pipelines
 from keras_rnn import metrics, pictures
 from keras_rnn.tasks.answers import AnswerCounts
 from keras_rnn.tasks.facts import read_facts, write_facts
-from keras_rnn.tasks.features import vector_tokenizer
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.passages import PassageFeatures
 from keras_rnn.tasks.reading import EMBEDDING_DIM, Reading, judged_by
 from keras_rnn.tasks.span_answers import SpanAnswers
 from keras_rnn.tasks.task import Task, built, known_cell
+from keras_rnn.tasks.vectors import give_vectors, vector_tokenizer, vectors_dim_of
 from keras_rnn.tasks.word_answers import WordAnswers
 
 ANSWERS_FILE = "vocabulary.answers.json"
@@ -32,14 +31,13 @@ class QuestionAnswering(Task):
     """A word, or a span of the text, for a question about a text."""
 
     name = "question_answering"
+    drawn = "attention"
     input_column = "context"
 
     def __init__(self, config: ml_collections.ConfigDict):
         super().__init__(config)
         known_cell(config.cell)
         self.reading: Reading | None = None
-        # Rows of the vectors file and whether it has them, between `fit` and `initialize`.
-        self.vectors: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def metric(self) -> str:
@@ -83,16 +81,14 @@ class QuestionAnswering(Task):
         tokenizer = self.inherited.get("embedding") or pipelines.train_tokenizer(
             "words", texts, config.vocabulary_size, lower=config.lower, min_count=config.min_count
         )
-        vectors, dim = None, 0
-        if config.vectors and "vectors" in self.inherited:
-            vectors, dim = self.inherited["vectors"], self.parent.vectors_dim
-        elif config.vectors:
-            vectors = vector_tokenizer(config, tokenizer)
-            self.vectors = pipelines.read_vectors(config.vectors, vectors.tokens_list)
-            dim = self.vectors[0].shape[1]
+        vectors = None
+        if config.vectors:
+            vectors = self.inherited.get("vectors") or vector_tokenizer(
+                config, tokenizer.tokens_list
+            )
         facts = {
             "answers": kind,
-            "vectors_dim": dim,
+            "vectors_dim": vectors_dim_of(self),
             "question_length": MOST_OF_QUESTION,
             "sentence_length": config.sentence_length if kind == "words" else 0,
         }
@@ -199,13 +195,7 @@ class QuestionAnswering(Task):
         return built(self.reading.build_model(), inputs)
 
     def initialize(self, model):
-        if not self.config.vectors:
-            return ""
-        names = self.reading.features.vectors.tokens_list
-        rows, found = self.vectors or pipelines.read_vectors(self.config.vectors, names)
-        self.vectors = None
-        model.encoder.vectors.embeddings.assign(rows)
-        return f"{found.sum():,} vectors of size {rows.shape[1]} from {self.config.vectors}"
+        return give_vectors(model, self.config, self.reading.features.vectors)
 
     def loss(self, model, batch, training):
         return self.reading.loss(model, batch, training)
@@ -278,6 +268,11 @@ class QuestionAnswering(Task):
     def word_vectors(self, model):
         return model.encoder.embedding.embeddings.value, self.reading.features.tokenizer.tokens_list
 
+    def draw(self, answer, title=""):
+        if "hops" in answer:
+            return pictures.draw_story(answer["hops"], answer["sentences"], title)
+        return pictures.draw_attention(answer["pointers"], answer["tokens"], title)
+
     def pictures(self, server, records):
         if not records:
             return {}
@@ -288,11 +283,7 @@ class QuestionAnswering(Task):
             given = answer["answer"] or "(none)"
             rows.append((record["question"], right, given, f"{answer['score']:.3f}"))
             title = f"{record['question']} {given} (right: {right})"
-            if "hops" in answer:
-                figure = pictures.draw_story(answer["hops"], answer["sentences"], title)
-            else:
-                figure = pictures.draw_attention(answer["pointers"], answer["tokens"], title)
-            shown[f"attention/{number}"] = pictures.to_pixels(figure)[None]
+            shown[f"{self.drawn}/{number}"] = pictures.to_pixels(self.draw(answer, title))[None]
         few = records[: pictures.GATES_SHOWN]
         tokens = [answer["tokens"] for answer in answers[: len(few)]]
         shown |= pictures.gates_pictures(*server.gates(few), tokens)

@@ -17,6 +17,7 @@ from keras_rnn.tasks.blocks import in_blocks, padded
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.sounds import SoundFeatures, read_sound
 from keras_rnn.tasks.task import Server, Task, built, known_cell
+from keras_rnn.tasks.token_loss import token_loss
 
 # Files that `predict` hears instead of reading them as a manifest.
 SOUNDS = (".wav", ".flac", ".ogg")
@@ -30,9 +31,6 @@ FRAMES_AT_ONCE = 8192
 # Steps of the listener that a picture of its gates shows.
 STEPS_SHOWN = 200
 
-# Seconds from one frame to the next.
-FRAME = 0.01
-
 # An attending decoder may write as many tokens as the listener has steps, and these more.
 MOST_MORE = 4
 
@@ -41,6 +39,7 @@ class SpeechRecognition(Task):
     """A text for a sound."""
 
     name = "speech_recognition"
+    drawn = "alignment"
     reads = "sounds"
     metric = "wer"
     higher_is_better = False
@@ -263,7 +262,7 @@ class SpeechRecognition(Task):
         if not self.attends:
             return losses / counts, counts * real * tf.cast(possible, tf.float32), outputs
         smoothing = self.config.label_smoothing if training else 0.0
-        spelled, hits = _cross_entropy(tf.cast(spelled, tf.float32), inputs["target"], smoothing)
+        spelled, hits = token_loss(tf.cast(spelled, tf.float32), inputs["target"], smoothing)
         share = self.config.ctc_weight
         written = tf.cast(inputs["target"] != pipelines.PADDING, tf.float32) * real[:, None]
         losses = (1 - share) * spelled + share * (losses / counts)[:, None]
@@ -339,6 +338,14 @@ class SpeechRecognition(Task):
     def word_vectors(self, model):
         return tf.transpose(model.ctc.kernel.value), self.features.tokenizer.tokens_list
 
+    def draw(self, answer, title=""):
+        if not answer["tokens"]:
+            return None
+        alignment = (answer["alignment"], answer["tokens"])
+        return pictures.draw_recognition(
+            answer["spectrogram"], *alignment, pipelines.FRAME_SECONDS, title
+        )
+
     def pictures(self, server, records):
         shown, rows = {}, []
         records = [record for record in records if os.path.exists(record["audio"])]
@@ -346,11 +353,9 @@ class SpeechRecognition(Task):
         for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
             name = os.path.basename(record["audio"])
             rows.append((name, record["text"], answer["transcript"]))
-            if answer["tokens"]:
-                figure = pictures.draw_recognition(
-                    answer["spectrogram"], answer["alignment"], answer["tokens"], FRAME
-                )
-                shown[f"alignment/{number}"] = pictures.to_pixels(figure)[None]
+            figure = self.draw(answer)
+            if figure is not None:
+                shown[f"{self.drawn}/{number}"] = pictures.to_pixels(figure)[None]
         few = [answer["spectrogram"] for answer in answers[: pictures.GATES_SHOWN]]
         if any(len(spectrogram) for spectrogram in few):
             gates, real = server.gates(few)
@@ -405,7 +410,7 @@ class SpeechServer(Server):
         self.weights = [variable.value for variable in model.weights]
         beam = config.search.beam
         self.attends = config.head == "attention"
-        self.step = FRAME * 2**config.halvings
+        self.step = pipelines.FRAME_SECONDS * 2**config.halvings
         self.alignments = config.search.alignments
 
         # Behind functions, so that saving does not follow them into Keras.
@@ -449,7 +454,7 @@ class SpeechServer(Server):
         longest = self.features.max_frames
         lengths = [-(-longest // part) for part in (4, 2, 1)]
         ragged = self.features.read_wavs(audio)
-        steps = round(longest * FRAME / self.step) + MOST_MORE + 1
+        steps = round(longest * pipelines.FRAME_SECONDS / self.step) + MOST_MORE + 1
         if self.attends:
             specs = [tf.TensorSpec([steps], tf.int32), tf.TensorSpec([])]
         else:
@@ -557,7 +562,7 @@ class SpeechServer(Server):
         }
         if "alignment" in result:
             tokens = [token.decode("utf-8") for token in result["tokens"][row] if token]
-            steps = -(-len(spectrogram) // round(self.step / FRAME))
+            steps = -(-len(spectrogram) // round(self.step / pipelines.FRAME_SECONDS))
             answer["tokens"] = tokens
             answer["alignment"] = result["alignment"][row, : len(tokens), :steps].tolist()
             answer["times"] = [round(float(time), 4) for time in result["times"][row, :steps]]
@@ -593,17 +598,6 @@ def _ended(target: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     place = tf.range(target.shape[1] + 1)
     padded = tf.pad(target, [[0, 0], [0, 1]])
     return tf.where(place == lengths[:, None], pipelines.END, padded)
-
-
-def _cross_entropy(
-    logits: tf.Tensor, target: tf.Tensor, smoothing: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of each token, [batch, time], and whether it is the likeliest; all have a share `smoothing` of the target."""
-    token = tf.range(logits.shape[-1])
-    right = tf.reduce_sum(tf.where(token == target[:, :, None], logits, 0.0), axis=2)
-    losses = tf.reduce_logsumexp(logits, axis=2) - right
-    losses += smoothing * (right - tf.reduce_mean(logits, axis=2))
-    return losses, right >= tf.reduce_max(logits, axis=2)
 
 
 TASK = SpeechRecognition

@@ -17,11 +17,11 @@ from keras_rnn.models.search import LOWEST
 from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
 from keras_rnn.tasks.copies import CopyFeatures
 from keras_rnn.tasks.facts import read_facts, write_facts
-from keras_rnn.tasks.features import vector_ids
 from keras_rnn.tasks.inputs import count_cut, format_of
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Server, Task, built, known_cell
 from keras_rnn.tasks.texts import by_length, is_blank, row_arrays
+from keras_rnn.tasks.vectors import give_vectors, vector_ids, vectors_dim_of
 
 FACTS_FILE = "vocabulary.summaries.json"
 
@@ -36,6 +36,7 @@ class Summarization(Task):
     """A shorter text for a text."""
 
     name = "summarization"
+    drawn = "copying"
 
     def __init__(self, config: ml_collections.ConfigDict):
         super().__init__(config)
@@ -51,8 +52,6 @@ class Summarization(Task):
         self.features: CopyFeatures | None = None
         # k of the baseline, the first k words of a text, and the words of the longest training summary.
         self.lead = self.longest = 1
-        # Rows of the vectors file and whether it has them, between `fit` and `initialize`.
-        self.vectors: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def metric(self) -> str:
@@ -108,14 +107,7 @@ class Summarization(Task):
             ids = self.features.encode_summaries(*map(_strings, zip(*chunk, strict=True)))
             # Without the end.
             self.longest = max(self.longest, int(tf.reduce_max(ids.row_lengths())) - 1)
-        if "vectors" in self.inherited:
-            self.vectors_dim = self.parent.vectors_dim
-        elif self.config.vectors:
-            self.vectors = self._read_vectors()
-            self.vectors_dim = self.vectors[0].shape[1]
-
-    def _read_vectors(self) -> tuple[np.ndarray, np.ndarray]:
-        return pipelines.read_vectors(self.config.vectors, self.features.vectors.tokens_list)
+        self.vectors_dim = vectors_dim_of(self)
 
     @property
     def vocabularies(self):
@@ -250,12 +242,7 @@ class Summarization(Task):
         return built(model, {**text, "target": tf.constant([[pipelines.END]])})
 
     def initialize(self, model):
-        if not self.config.vectors:
-            return ""
-        rows, found = self.vectors or self._read_vectors()
-        self.vectors = None
-        model.encoder.vectors.embeddings.assign(rows)
-        return f"{found.sum():,} vectors of size {rows.shape[1]} from {self.config.vectors}"
+        return give_vectors(model, self.config, self.features.vectors)
 
     def _text_of(self, batch: Batch) -> dict[str, tf.Tensor]:
         return {name: batch[name] for name in self.features.columns}
@@ -330,20 +317,22 @@ class Summarization(Task):
     def word_vectors(self, model):
         return model.encoder.embedding.embeddings.value, self.features.tokenizer.tokens_list
 
+    def draw(self, answer, title=""):
+        if not answer["target_tokens"]:
+            return None
+        tokens = (answer["source_tokens"], answer["target_tokens"])
+        alignment = np.array(answer["alignment"])
+        return pictures.draw_copying(alignment, *tokens, answer["copied"], title)
+
     def pictures(self, server, records):
         shown = {}
         rows = []
         answers = server.explain(records)
         for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
             rows.append((record["text"], record["summary"], answer["summary"]))
-            if answer["target_tokens"]:
-                figure = pictures.draw_copying(
-                    np.array(answer["alignment"]),
-                    answer["source_tokens"],
-                    answer["target_tokens"],
-                    answer["copied"],
-                )
-                shown[f"copying/{number}"] = pictures.to_pixels(figure)[None]
+            figure = self.draw(answer)
+            if figure is not None:
+                shown[f"{self.drawn}/{number}"] = pictures.to_pixels(figure)[None]
         few = records[: pictures.GATES_SHOWN]
         sentences = [answer["source_tokens"] for answer in answers[: len(few)]]
         if few and all(sentences):

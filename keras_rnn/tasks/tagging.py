@@ -24,6 +24,7 @@ from keras_rnn.tasks.tag_pictures import confusion_table, sentence_table, transi
 from keras_rnn.tasks.tagging_server import TOKENS_AT_ONCE, TaggingServer
 from keras_rnn.tasks.task import Task, built, known_cell
 from keras_rnn.tasks.tokens import TokenFeatures
+from keras_rnn.tasks.vectors import give_vectors, vectors_dim_of
 from pipelines import conll, schemes
 
 TAGS_FILE = "vocabulary.tags.json"
@@ -125,8 +126,7 @@ class Tagging(Task):
         self.model_tags = self._tags_of_model()
         self.width = conll.column_count(first.file) if first.file else 0
         self.seen = set(tokens)
-        vectors_dim = self.parent.vectors_dim if self.parent else 0
-        self.features = TokenFeatures.fit(self.config, tokens, self.inherited, vectors_dim)
+        self.features = TokenFeatures.fit(self.config, tokens, self.inherited, vectors_dim_of(self))
 
     @property
     def vocabularies(self):
@@ -326,9 +326,7 @@ class Tagging(Task):
         }
         constraints = None
         if config.crf and config.constrain and self.scheme != "plain":
-            # A tag without a label is one of the label "_".
-            named = [tag + "-_" if tag in schemes.SPAN_LETTERS else tag for tag in self.model_tags]
-            constraints = layers.tag_constraints(named, self.model_scheme).tolist()
+            constraints = layers.tag_constraints(self.model_tags, self.model_scheme).tolist()
         model = models.Tagger(
             len(self.model_tags),
             encoder,
@@ -346,20 +344,14 @@ class Tagging(Task):
         return axes
 
     def initialize(self, model):
-        if not self.config.vectors:
+        given = give_vectors(model, self.config, self.features.vectors)
+        if not given:
             return ""
-        words = self.features.vectors.tokens_list
-        rows, found = pipelines.read_vectors(self.config.vectors, words)
-        # The unknown word's row stays zero.
-        model.encoder.vectors.embeddings.assign(rows)
         known = self.features.vectors.encode_tokens(
             tf.strings.lower(tf.constant(sorted(self.seen)), encoding="utf-8")
         )
         share = float(np.mean(known.numpy() != pipelines.UNKNOWN))
-        return (
-            f"{int(found.sum()):,} vectors from {self.config.vectors}; "
-            f"they hold {share:.1%} of the words of the training data"
-        )
+        return f"{given}; they hold {share:.1%} of the words of the training data"
 
     def loss(self, model, batch, training):
         emissions = model(batch, training=training)

@@ -65,6 +65,10 @@ class Server(tf.Module):
         """One JSON-ready object for each record, in order; `counts` takes what was not read whole."""
         raise NotImplementedError
 
+    def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
+        """The same with what `Task.draw` draws; only of tasks that draw their answers."""
+        raise NotImplementedError
+
     def portable(self) -> Portable:
         """The model without its strings, for TFLite and ONNX.
 
@@ -103,6 +107,9 @@ class Task(abc.ABC):
 
     # Whether `forward(last=True)` differs from `forward(last=False)`, by a longer search for example.
     searches = False
+
+    # What a picture of an answer shows, "alignment" say; of tasks that draw none, nothing.
+    drawn = ""
 
     # The labels that the model's last weights score, if it has any.
     labels: Sequence[str] = ()
@@ -283,7 +290,11 @@ class Task(abc.ABC):
         """
         return None
 
-    # TensorBoard
+    # Pictures
+
+    def draw(self, answer: dict[str, Any], title: str = "") -> Any:
+        """A figure of what the model looked at for an answer of `Server.explain`; None where that is nothing."""
+        return None
 
     @abc.abstractmethod
     def word_vectors(self, model: keras.Model) -> tuple[tf.Tensor, Sequence[str]]:

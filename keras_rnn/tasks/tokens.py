@@ -1,9 +1,7 @@
 """Tokens to what a tagger reads of them: ids, characters, spelling, pretrained vectors; in graph."""
 
 import collections
-import json
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
@@ -11,6 +9,8 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn.tasks.blocks import padded
+from keras_rnn.tasks.facts import read_facts, write_facts
+from keras_rnn.tasks.vectors import lowered, vector_ids, vector_tokenizer
 
 # A file of its own, because the vectors themselves are weights of the model.
 VECTORS_FILE = "vocabulary.vectors.facts.json"
@@ -56,7 +56,7 @@ class TokenFeatures(tf.Module):
     ) -> "TokenFeatures":
         """Learns the vocabularies from how often each token occurs in the training data.
 
-        Those that are given stay as they are; `vectors_dim` is that of given vectors.
+        Those that are given stay as they are; `vectors_dim` is the size of a pretrained vector.
         """
         words = collections.Counter()
         characters = collections.Counter()
@@ -86,13 +86,8 @@ class TokenFeatures(tf.Module):
             spelling = given.get("attributes") or pipelines.tokenizer_of_counts(
                 "words", attributes, size, min_count=2
             )
-        if config.vectors and "vectors" in given:
-            vectors = given["vectors"]
-        elif config.vectors:
-            known = {*counts, *words, *lowered(list(counts))}
-            names, vectors_dim = pipelines.vector_words(config.vectors, config.vectors_size, known)
-            names = [name for name in names if name not in pipelines.SPECIAL_TOKENS]
-            vectors = pipelines.WordTokenizer([*pipelines.SPECIAL_TOKENS, *names])
+        if config.vectors:
+            vectors = given.get("vectors") or vector_tokenizer(config, counts)
         return cls(tokenizer, alphabet, spelling, vectors, config.word_length, vectors_dim)
 
     def save(self, directory: str) -> None:
@@ -102,9 +97,7 @@ class TokenFeatures(tf.Module):
             if name != "embedding":
                 tokenizer.save(directory, name=f"vocabulary.{name}")
         if self.vectors is not None:
-            with pipelines.atomic_write(os.path.join(directory, VECTORS_FILE)) as file:
-                json.dump({"dimension": self.vectors_dim}, file)
-                file.write("\n")
+            write_facts(directory, VECTORS_FILE, {"dimension": self.vectors_dim})
 
     @classmethod
     def load(cls, config: ml_collections.ConfigDict, directory: str) -> "TokenFeatures":
@@ -117,12 +110,7 @@ class TokenFeatures(tf.Module):
 
         dimension = 0
         if config.vectors:
-            path = os.path.join(directory, VECTORS_FILE)
-            try:
-                with open(path, encoding="utf-8") as file:
-                    dimension = json.load(file)["dimension"]
-            except FileNotFoundError:
-                raise pipelines.InputError("no such file; the workdir is not whole", path) from None
+            dimension = read_facts(directory, VECTORS_FILE, {"dimension": int})["dimension"]
         return cls(
             pipelines.load_tokenizer(directory),
             read("characters", config.characters != "none"),
@@ -167,9 +155,8 @@ class TokenFeatures(tf.Module):
         if self.spelling is not None:
             features["attributes"] = self.spelling.encode_tokens(pipelines.word_attributes(flat))
         if self.vectors is not None:
-            ids = self.vectors.encode_tokens(flat)
-            lowered = self.vectors.encode_tokens(tf.strings.lower(flat, encoding="utf-8"))
-            features["vector_ids"] = tf.where(ids == pipelines.UNKNOWN, lowered, ids)
+            ids = vector_ids(self.vectors, tokens.with_flat_values(flat))
+            features["vector_ids"] = ids.flat_values
         return {name: tokens.with_flat_values(value) for name, value in features.items()}
 
     @pipelines.on_cpu
@@ -238,9 +225,3 @@ class TokenFeatures(tf.Module):
             name: padded(value, length) if isinstance(value, tf.RaggedTensor) else value
             for name, value in features.items()
         }
-
-
-def lowered(tokens: Iterable[str]) -> list[str]:
-    """As the graph lowers them, which is not in all scripts what Python does."""
-    low = tf.strings.lower(tf.constant(list(tokens), tf.string), encoding="utf-8").numpy()
-    return [token.decode("utf-8") for token in low]

@@ -22,6 +22,7 @@ from keras_rnn.tasks.pairs import PairFeatures
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Server, Task, built, known_cell
 from keras_rnn.tasks.texts import by_length, is_blank, row_arrays
+from keras_rnn.tasks.token_loss import token_loss
 
 # A pair whose sides differ more than that in their number of tokens is hardly a translation.
 MOST_RATIO = 9.0
@@ -40,6 +41,7 @@ class Translation(Task):
     """A text for a text."""
 
     name = "translation"
+    drawn = "alignment"
     input_column = "source"
 
     def __init__(self, config: ml_collections.ConfigDict):
@@ -227,14 +229,10 @@ class Translation(Task):
         logits = tf.cast(
             model({"ids": batch["ids"], "target": target}, training=training), tf.float32
         )
-        token = tf.range(logits.shape[-1])
-        right = tf.reduce_sum(tf.where(token == target[:, :, None], logits, 0.0), axis=2)
-        losses = tf.reduce_logsumexp(logits, axis=2) - right
         smoothing = self.config.label_smoothing if training else 0.0
-        if smoothing:
-            losses += smoothing * (right - tf.reduce_mean(logits, axis=2))
+        losses, likeliest = token_loss(logits, target, smoothing)
         real = tf.cast((target != pipelines.PADDING) & batch["real"][:, None], tf.float32)
-        return losses, real, (right >= tf.reduce_max(logits, axis=2), real)
+        return losses, real, (likeliest, real)
 
     def training_metrics(self):
         return {"accuracy": keras.metrics.Mean(name="accuracy")}
@@ -319,19 +317,21 @@ class Translation(Task):
     def word_vectors(self, model):
         return model.embedding.embeddings.value, self.features.target.tokens_list
 
+    def draw(self, answer, title=""):
+        if "alignment" not in answer or not answer["target_tokens"]:
+            return None
+        tokens = (answer["source_tokens"], answer["target_tokens"])
+        return pictures.draw_alignment(np.array(answer["alignment"]), *tokens, title)
+
     def pictures(self, server, records):
         shown = {}
         rows = []
         answers = server.explain(records)
         for number, (record, answer) in enumerate(zip(records, answers, strict=True)):
             rows.append((record["source"], record["target"], answer["translation"]))
-            if "alignment" in answer and answer["target_tokens"]:
-                figure = pictures.draw_alignment(
-                    np.array(answer["alignment"]),
-                    answer["source_tokens"],
-                    answer["target_tokens"],
-                )
-                shown[f"alignment/{number}"] = pictures.to_pixels(figure)[None]
+            figure = self.draw(answer)
+            if figure is not None:
+                shown[f"{self.drawn}/{number}"] = pictures.to_pixels(figure)[None]
         few = answers[: pictures.GATES_SHOWN]
         if few and all("source_tokens" in answer for answer in few):
             texts = [record["source"] for record in records[: len(few)]]
@@ -378,12 +378,12 @@ class TranslationServer(Server):
     Signatures, from `text` string[batch]:
         serving_default: `output` string[batch], `score` float32[batch]
         compiled: the same through XLA, in batches and lengths of a fixed set
+        details: the output and score of the default, `outputs` string[batch, n_best] and `scores` float32[batch,
+            n_best]; `source_tokens` string[batch, source], `target_tokens` string[batch, target], both padded with ""
+            and with the end "[END]", and, where the model attends, `alignment` float32[batch, target, source]. Where
+            fewer than n_best are found, the output is "" and the score -1e9
         forced: of `text` and `target` string[batch]: `score` float32[batch], the log-probability of that target, and
             the `source_tokens`, `target_tokens` and `alignment` of details
-        details: the same, `outputs` string[batch, n_best] and `scores` float32[batch, n_best]; `source_tokens`
-            string[batch, source], `target_tokens` string[batch, target], both padded with "" and with the end "[END]",
-            and, where the model attends, `alignment` float32[batch, target, source]. Where fewer than
-            n_best are found, the output is "" and the score -1e9
 
     The score is that of the search: the log-probability, divided by the length penalty. An empty text is translated by
     an empty one.

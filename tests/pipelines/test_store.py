@@ -34,10 +34,9 @@ example = st.builds(
 @given(examples=st.lists(example, max_size=6), data=st.data())
 def test_round_trip(tmp_path_factory, examples, data):
     folder = tmp_path_factory.mktemp("store") / "train"
-    write_store(folder, iter(examples), COLUMNS, facts={"from": "a test"})
+    write_store(folder, iter(examples), COLUMNS)
     store = ExampleStore(folder)
     assert len(store) == len(examples)
-    assert store.facts == {"from": "a test"}
     assert store.columns == COLUMNS
     for wanted, got in zip(examples, store, strict=True):
         for name, column in COLUMNS.items():

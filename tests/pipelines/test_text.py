@@ -174,14 +174,12 @@ def test_a_seed_and_a_cleared_session_do_no_harm(tokenizers, kind):
     assert tokenizers[kind].decode(tf.constant([[0]])).numpy().tolist() == [b""]
 
 
-def test_pieces_of_words(tokenizers):
+def test_pieces_of_words_that_are_cut_already(tokenizers):
     tokenizer = tokenizers["wordpiece"]
     given = tf.ragged.constant([["Funny", "[END]"], [], ["films"]], dtype=tf.string)
-    pieces = tokenizer.pieces_of_words(given)
-    assert pieces.row_lengths().numpy().tolist() == [2, 0, 1]
-    assert pieces.to_list()[0][1] == [UNKNOWN]
-    assert tokenizer.decode(pieces.merge_dims(1, 2)).numpy().tolist()[2] == b"films"
-    assert tokenizer.encode_tokens(given).to_list() == pieces.merge_dims(1, 2).to_list()
+    pieces = tokenizer.encode_tokens(given)
+    assert pieces.to_list()[0] == [*tokenizer.encode(["Funny"]).to_list()[0], UNKNOWN]
+    assert pieces.to_list()[1:] == [[], tokenizer.encode(["films"]).to_list()[0]]
 
 
 @settings(max_examples=30)
@@ -202,19 +200,6 @@ def test_any_token_survives_the_file(tmp_path_factory, tokens):
     loaded = load_tokenizer(folder, "vocabulary_characters")
     assert loaded.tokens_list == tokens
     assert loaded.lower
-
-
-def test_encode_stream_takes_chunks_as_they_come(tokenizers):
-    tokenizer, read = tokenizers["words"], []
-    many = [SENTENCES[i % 3] for i in range(2500)]
-    stream = tokenizer.encode_stream(read.append(text) or text for text in many)
-    encoded, had_been_read = [], set()
-    for ids in stream:
-        encoded.append(ids.tolist())
-        had_been_read.add(len(read))
-    assert had_been_read == {1024, 2048, 2500}
-    assert encoded == tokenizer.encode(many).to_list()
-    assert list(tokenizer.encode_stream([])) == []
 
 
 def test_counting_keeps_to_its_bound(monkeypatch):
