@@ -1,12 +1,12 @@
 """One recurrent layer: this package's under XLA against stock Keras, PyTorch, JAX, and the matrix products alone.
 
     python -m benchmarks.cells [--rounds=20] [--only=lstm] [--quick]
-    python -m benchmarks.cells --import=my_cells [--cell=MyCell]
+    python -m benchmarks.cells --import=my_cells [--cell=MyCell]       a cell of yours, against keras.layers.RNN(cell)
 
-Training is forward and backward, gradients of inputs and weights, no optimizer; inference is forward alone. The first
-races the standard cells and the custom ones, the second a cell of yours against the same cell in `keras.layers.RNN`.
-Ratios are ours by the faster of stock Keras with XLA and without, and by PyTorch; below 1 is faster. The floor are the
-layer's matrix products and nothing else, each recurrent one after the other. On a GPU ours have `unroll=4`.
+Training is forward and backward, gradients of inputs and weights, no optimizer; inference is forward alone.
+Ratios are ours by the faster of stock Keras with XLA and without, and by PyTorch; below 1 is faster. Keras has no cell
+with the lecture's LSTM, which is raced against its own. The floor is the layer's matrix products and nothing else, each
+recurrent one after the other. On a GPU ours have `unroll=4`.
 """
 
 import argparse

@@ -154,7 +154,7 @@ def test_training_is_reported(folder):
         "the conditional random field costs us +50%",
     ]
     assert written(folder, "training")["rows"][0] == ["tagging", 20.0, 10.0, 60.0, 600.0, 0.5, 3.0]
-    assert "Generated sentences." in (folder / "training.md").read_text()
+    assert "The sentences are generated." in (folder / "training.md").read_text()
 
 
 def test_serving_is_reported_by_the_fastest_other(folder):
