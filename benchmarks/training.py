@@ -90,7 +90,9 @@ def report(found, data: str) -> None:
     if all("ours" in found[name][0] for name in fields):
         with_field, without = (found[name][0]["ours"] for name in fields)
         summary.append(f"the conditional random field costs us {with_field / without - 1:+.0%}")
-    where = "The data are SST-2, SNIPS slots and Multi30k." if data else "The sentences are generated."
+    where = (
+        "The data are SST-2, SNIPS slots and Multi30k." if data else "The sentences are generated."
+    )
     note = __doc__.split("\n\n")[2].replace("\n", " ") + " " + where
     results.write("training", "Whole training", note, header, rows, summary, ratios)
 

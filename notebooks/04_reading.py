@@ -161,7 +161,7 @@ plt.show()
 
 # %% [markdown]
 # Two hops are enough for all three kinds. Four, with one seed and as many epochs, end a little lower: there is
-# more to train. Their attention is the more detailed one, and so it is what follows.
+# more to train. They have the most hops to look at, and so they are what follows.
 #
 # ## 3. Attention over a story
 #
