@@ -10,15 +10,16 @@ Data: a manifest, JSONL (or CSV, TSV) with the columns audio, a WAV file's name 
 Without --train_data: dialled touch-tone numbers.
 
 Measured on connected digits of the Free Spoken Digit Dataset, 900 sounds to train and 200 dev, one to four digits by
-four speakers at 8 kHz; default settings with `max_shapes=5`, seed 1, dev, the best of 24 epochs, on two cores; CPU is
-the time of the process on both cores together, compilation included:
+four speakers at 8 kHz; default settings, seed 1, dev, the best of 24 epochs, on two cores that other work shared; CPU
+is the time of the process on both cores together, compilation included:
 
 | head | wer | cer | exact | CPU | time |
 |---|---|---|---|---|---|
-| ctc | 0.033 | 0.027 | 0.920 | 4.7 min | 4.3 min |
-| attention | 0.029 | 0.023 | 0.930 | 5.9 min | 4.5 min |
+| ctc | 0.025 | 0.018 | 0.940 | 4.0 min | 4.2 min |
+| attention | 0.020 | 0.017 | 0.950 | 5.8 min | 8.1 min |
 
-A speaker never heard is harder: CTC trained on three of them, 652 sounds, has a wer of 0.167 on the fourth's 57.
+A speaker never heard is harder: CTC trained on three of them, 652 sounds, with `max_shapes=5`, has a wer of 0.167 on
+the fourth's 57.
 
 With words as tokens, as by default, only words of the training texts are written; --config.tokenizer=characters spells
 others too.

@@ -14,6 +14,7 @@ Every search is one `tf.while_loop` over tensors: it runs eagerly, in a graph, u
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -312,115 +313,20 @@ def beam_search(
         raise ValueError(
             f"beam must be at least 1 and n_best from 1 to beam, got {beam}, {n_best}."
         )
-    decoder = _Decoder(decoder)
-    state = decoder.start(inputs)
-    batch = tf.shape(state[0])[0]
-    limits = _limits(limits, batch, max_length)[:, None]
-    steps = max_length + 1
-    state = [tf.repeat(leaf, beam, axis=0) for leaf in state]
-    first = tf.fill([batch, beam], start)
-    logits, _, alpha = decoder.advance(tf.reshape(first, [-1]), state)
-    vocabulary = _size(logits)
-    if coverage_penalty and alpha is None:
-        raise ValueError("coverage_penalty needs a decoder that gives alpha.")
-    alphas = _alphas(alpha, steps)
-    empty = tf.zeros([batch, beam], tf.int32)
-    opened = _Beginnings(
-        tokens=first,
-        log_probabilities=tf.tile([[0.0] + [LOWEST] * (beam - 1)], [batch, 1]),
-        coverage=[_of_beams(tf.zeros_like(alpha), beam)] if coverage_penalty else [],
-        written=[tf.zeros([batch, beam, steps], tf.int32)] if block_ngrams else [],
-        state=state,
+    search = _Beam(
+        _Decoder(decoder),
+        beam,
+        max_length,
+        length_penalty,
+        coverage_penalty,
+        n_best,
+        min_length,
+        block_ngrams,
+        exact,
+        start,
+        end,
     )
-    whole = _Whole(
-        scores=tf.fill([batch, beam], 2 * LOWEST),
-        log_probabilities=tf.fill([batch, beam], 2 * LOWEST),
-        last_step=empty,
-        parent=empty,
-    )
-    history = _History(
-        _zeroed(tf.TensorArray(tf.int32, steps, element_shape=[None, beam]), steps, empty),
-        _zeroed(tf.TensorArray(tf.int32, steps, element_shape=[None, beam]), steps, empty),
-        [_zeroed(array, steps, tf.zeros_like(alpha)) for array in alphas],
-    )
-
-    def penalty(length):
-        return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** length_penalty
-
-    def hopes(step, opened, whole):
-        """Whether a row may still find something better."""
-        # A log-probability only falls, but a longer sequence divides it by more.
-        length = tf.cast(max_length + 1, tf.float32) if exact and length_penalty > 0 else step + 1
-        hope = tf.reduce_max(opened.log_probabilities, axis=1) / penalty(length)
-        return hope > whole.scores[:, n_best - 1]
-
-    def going_on(step, going, opened, whole, history):
-        return tf.reduce_any(going) & (step < steps)
-
-    def body(step, going, opened, whole, history):
-        old = (going, opened, whole)
-        tokens = tf.reshape(opened.tokens, [-1])
-        log_probabilities, new_state, alpha = decoder.advance(tokens, opened.state)
-        allowed = _allowed(
-            log_probabilities,
-            step,
-            min_length,
-            tf.reshape(tf.tile(limits, [1, beam]), [-1]),
-            start,
-            end,
-        )
-        for written in opened.written:
-            written = tf.reshape(written, [-1, steps])
-            allowed = _without_repeats(allowed, written, step, block_ngrams)
-        totals = opened.log_probabilities[:, :, None] + _of_beams(allowed, beam)
-        # Twice as many as are kept: half of them may be ends.
-        best, place = tf.math.top_k(tf.reshape(totals, [-1, beam * vocabulary]), 2 * beam)
-        parent, token = place // vocabulary, place % vocabulary
-        coverage = [covered + _of_beams(alpha, beam) for covered in opened.coverage]
-
-        scores = best / penalty(step + 1)
-        for covered in coverage:
-            scores += tf.gather(coverage_penalty * _covered(covered), parent, batch_dims=1)
-        scores = tf.where((token == end) & (best > LOWEST / 2), scores, 2 * LOWEST)
-        ended = _Whole(scores, best, tf.fill(tf.shape(parent), step), parent)
-        # A row that is done stays so, however long its neighbours go on.
-        whole = _Whole(
-            *(
-                tf.where(going[:, None], new, old)
-                for new, old in zip(_best_whole(whole, ended, beam), whole, strict=True)
-            )
-        )
-
-        left, chosen = tf.math.top_k(tf.where(token == end, 2 * LOWEST, best), beam)
-        parent, token = (tf.gather(x, chosen, batch_dims=1) for x in (parent, token))
-        moved = tf.reshape(parent + beam * tf.range(batch)[:, None], [-1])
-        opened = _Beginnings(
-            token,
-            tf.maximum(left, 2 * LOWEST),
-            [tf.gather(covered, parent, batch_dims=1) for covered in coverage],
-            [
-                _noted(tf.gather(written, parent, batch_dims=1), token, step)
-                for written in opened.written
-            ],
-            _moved(opened.state, new_state, moved),
-        )
-        history = _History(
-            history.tokens.write(step, token),
-            history.parents.write(step, parent),
-            [array.write(step, alpha) for array in history.alphas],
-        )
-        new = (going & hopes(step + 1, opened, whole), opened, whole)
-        for tensor, one_before in zip(tf.nest.flatten(new), tf.nest.flatten(old), strict=True):
-            tensor.set_shape(one_before.shape)  # inference loses that of a batch of 1
-        return step + 1, *new, history
-
-    _, _, _, whole, history = tf.while_loop(
-        going_on,
-        body,
-        (tf.constant(0), tf.fill([batch], True), opened, whole, history),
-        maximum_iterations=steps,
-    )
-    return _read_back(whole, history, n_best, beam, max_length)
+    return search.run(inputs, limits)
 
 
 class _Beginnings(NamedTuple):
@@ -450,6 +356,137 @@ class _History(NamedTuple):
     tokens: tf.TensorArray
     parents: tf.TensorArray
     alphas: list[tf.TensorArray]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Beam:
+    """One beam search, with the arguments of `beam_search`."""
+
+    decoder: _Decoder
+    beam: int
+    max_length: int
+    length_penalty: float
+    coverage_penalty: float
+    n_best: int
+    min_length: int
+    block_ngrams: int
+    exact: bool
+    start: int
+    end: int
+
+    def run(self, inputs: Any, limits: tf.Tensor | None) -> Found:
+        beam, steps = self.beam, self.max_length + 1
+        state = self.decoder.start(inputs)
+        batch = tf.shape(state[0])[0]
+        limits = _limits(limits, batch, self.max_length)
+        state = [tf.repeat(leaf, beam, axis=0) for leaf in state]
+        first = tf.fill([batch, beam], self.start)
+        alpha = self.decoder.advance(tf.reshape(first, [-1]), state)[2]
+        if self.coverage_penalty and alpha is None:
+            raise ValueError("coverage_penalty needs a decoder that gives alpha.")
+        empty = tf.zeros([batch, beam], tf.int32)
+        opened = _Beginnings(
+            tokens=first,
+            log_probabilities=tf.tile([[0.0] + [LOWEST] * (beam - 1)], [batch, 1]),
+            coverage=[_of_beams(tf.zeros_like(alpha), beam)] if self.coverage_penalty else [],
+            written=[tf.zeros([batch, beam, steps], tf.int32)] if self.block_ngrams else [],
+            state=state,
+        )
+        whole = _Whole(
+            scores=tf.fill([batch, beam], 2 * LOWEST),
+            log_probabilities=tf.fill([batch, beam], 2 * LOWEST),
+            last_step=empty,
+            parent=empty,
+        )
+        history = _History(
+            _zeroed(tf.TensorArray(tf.int32, steps, element_shape=[None, beam]), steps, empty),
+            _zeroed(tf.TensorArray(tf.int32, steps, element_shape=[None, beam]), steps, empty),
+            [_zeroed(a, steps, tf.zeros_like(alpha)) for a in _alphas(alpha, steps)],
+        )
+
+        def going_on(step, going, opened, whole, history):
+            return tf.reduce_any(going) & (step < steps)
+
+        def body(step, going, opened, whole, history):
+            old = (going, opened, whole)
+            ended, opened, history = self.step(step, opened, history, limits)
+            # A row that is done stays so, however long its neighbours go on.
+            pairs = zip(_best_whole(whole, ended, beam), whole, strict=True)
+            whole = _Whole(*(tf.where(going[:, None], new, kept) for new, kept in pairs))
+            new = (going & self.hopes(step + 1, opened, whole), opened, whole)
+            for tensor, before in zip(tf.nest.flatten(new), tf.nest.flatten(old), strict=True):
+                tensor.set_shape(before.shape)  # inference loses that of a batch of 1
+            return step + 1, *new, history
+
+        _, _, _, whole, history = tf.while_loop(
+            going_on,
+            body,
+            (tf.constant(0), tf.fill([batch], True), opened, whole, history),
+            maximum_iterations=steps,
+        )
+        return _read_back(whole, history, self.n_best, beam, self.max_length)
+
+    def step(
+        self, step: tf.Tensor, opened: _Beginnings, history: _History, limits: tf.Tensor
+    ) -> tuple[_Whole, _Beginnings, _History]:
+        """What ends at this step, what goes on, and the history with it."""
+        tokens = tf.reshape(opened.tokens, [-1])
+        log_probabilities, new_state, alpha = self.decoder.advance(tokens, opened.state)
+        best, parent, token = self.best_extensions(step, opened, log_probabilities, limits)
+        coverage = [covered + _of_beams(alpha, self.beam) for covered in opened.coverage]
+
+        scores = best / self.penalty(step + 1)
+        for covered in coverage:
+            scores += tf.gather(self.coverage_penalty * _covered(covered), parent, batch_dims=1)
+        scores = tf.where((token == self.end) & (best > LOWEST / 2), scores, 2 * LOWEST)
+        ended = _Whole(scores, best, tf.fill(tf.shape(parent), step), parent)
+
+        left, chosen = tf.math.top_k(tf.where(token == self.end, 2 * LOWEST, best), self.beam)
+        parent, token = (tf.gather(x, chosen, batch_dims=1) for x in (parent, token))
+        moved = tf.reshape(parent + self.beam * tf.range(tf.shape(parent)[0])[:, None], [-1])
+        opened = _Beginnings(
+            token,
+            tf.maximum(left, 2 * LOWEST),
+            [tf.gather(covered, parent, batch_dims=1) for covered in coverage],
+            [
+                _noted(tf.gather(written, parent, batch_dims=1), token, step)
+                for written in opened.written
+            ],
+            _moved(opened.state, new_state, moved),
+        )
+        history = _History(
+            history.tokens.write(step, token),
+            history.parents.write(step, parent),
+            [array.write(step, alpha) for array in history.alphas],
+        )
+        return ended, opened, history
+
+    def best_extensions(
+        self, step: tf.Tensor, opened: _Beginnings, log_probabilities: tf.Tensor, limits: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Of the likeliest, [batch, 2 · beam], because half of them may be ends: log-probability, parent, token."""
+        limits = tf.repeat(limits, self.beam)
+        allowed = _allowed(log_probabilities, step, self.min_length, limits, self.start, self.end)
+        for written in opened.written:
+            written = tf.reshape(written, [-1, self.max_length + 1])
+            allowed = _without_repeats(allowed, written, step, self.block_ngrams)
+        totals = opened.log_probabilities[:, :, None] + _of_beams(allowed, self.beam)
+        vocabulary = _size(log_probabilities)
+        flat = tf.reshape(totals, [-1, self.beam * vocabulary])
+        best, place = tf.math.top_k(flat, 2 * self.beam)
+        return best, place // vocabulary, place % vocabulary
+
+    def hopes(self, step: tf.Tensor, opened: _Beginnings, whole: _Whole) -> tf.Tensor:
+        """Whether a row may still find something better, bool [batch]."""
+        # A log-probability only falls, but a longer sequence divides it by more.
+        at_last = self.exact and self.length_penalty > 0
+        length = tf.cast(self.max_length + 1, tf.float32) if at_last else step + 1
+        hope = tf.reduce_max(opened.log_probabilities, axis=1) / self.penalty(length)
+        return hope > whole.scores[:, self.n_best - 1]
+
+    def penalty(self, length: tf.Tensor) -> tf.Tensor:
+        """lp(Y)."""
+        return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** self.length_penalty
 
 
 def _best_whole(old: _Whole, new: _Whole, beam: int) -> _Whole:
