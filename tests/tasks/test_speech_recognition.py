@@ -14,7 +14,7 @@ import pipelines
 from keras_rnn import app, configs
 from keras_rnn.metrics import recognition_scores
 from keras_rnn.run import open_run
-from keras_rnn.tasks import make_task, speech_recognition
+from keras_rnn.tasks import make_task
 from keras_rnn.tasks.sounds import read_sound
 from tests import small_data
 from tests.saved_models import ask_elsewhere, must_compile
@@ -194,18 +194,6 @@ def test_pictures_show_what_was_heard_and_the_gates_beneath(workdir, data):
     inputs = {"features": spectrograms[0][None], "frames": np.array([len(spectrograms[0])])}
     h, _ = run.model.listen(inputs)
     np.testing.assert_allclose(alone["output"], h[:, :, : run.config.units], atol=1e-4)
-
-
-def test_accuracy_of_a_decoder_is_that_of_its_likeliest_tokens():
-    generator = np.random.default_rng(0)
-    logits = generator.normal(size=[3, 5, 7]).astype("float32")
-    target = generator.integers(0, 7, [3, 5]).astype("int32")
-    target[0] = logits[0].argmax(axis=1)
-    losses, hits = speech_recognition._cross_entropy(tf.constant(logits), tf.constant(target), 0.0)
-    np.testing.assert_array_equal(hits, logits.argmax(axis=2) == target)
-    log_probabilities = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
-    wanted = -np.take_along_axis(log_probabilities, target[..., None], axis=2)[..., 0]
-    np.testing.assert_allclose(losses, wanted, rtol=1e-4)
 
 
 def test_sounds_of_another_rate_and_width_are_heard_alike(workdir, data, tmp_path, capsys):
