@@ -363,20 +363,31 @@ def _help(command: str, arguments: Sequence[str]) -> str:
     for name, (default, meaning) in FLAGS[command].items():
         lines += _entry(f"--{name}", default, meaning.format(tasks=tasks), width)
     task = _task_in(arguments)
-    if command in ("train", "demo"):
-        if not task or command == "demo":
-            listed = "`keras-rnn train --task=T --help` lists them."
-            lines += ["", f"  --config.KEY=VALUE changes a setting; {listed}"]
-        else:
-            keys = configs.task_keys(task)
-            lines += ["", f"--config keys of {task}, with their defaults:", ""]
-            for key in keys.values():
-                meaning = key.meaning
-                if key.choices:
-                    meaning += f" ({', '.join(map(str, key.choices))})"
-                lines += _entry(f"--config.{key.name}", key.default, meaning, width)
-            lines += ["", *(keys.doc or "").strip().splitlines()]
+    if command in ("train", "demo") and not task:
+        listed = f"`keras-rnn {command} --task=T --help` lists them."
+        lines += ["", f"  --config.KEY=VALUE changes a setting; {listed}"]
+    elif command in ("train", "demo"):
+        lines += ["", *_keys_of(task, command == "demo", width)]
     return "\n".join(lines) + "\n"
+
+
+def _keys_of(task: str, of_demo: bool, width: int) -> list[str]:
+    if of_demo:
+        _one_of("demo --task", task, configs.DEMOS)
+    keys = configs.task_keys(task)
+    defaults = {key.name: key.default for key in keys.values()}
+    if of_demo:
+        defaults |= configs.DEMOS[task].settings
+    lines = [
+        f"--config keys of {task}, with {'what the demo sets' if of_demo else 'their defaults'}:",
+        "",
+    ]
+    for key in keys.values():
+        meaning = key.meaning
+        if key.choices:
+            meaning += f" ({', '.join(map(str, key.choices))})"
+        lines += _entry(f"--config.{key.name}", defaults[key.name], meaning, width)
+    return [*lines, "", *(keys.doc or "").strip().splitlines()]
 
 
 def _task_in(arguments: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ in values or gradients.
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -586,8 +587,8 @@ class LuongAttention(Attention):
         return {**super().get_config(), "score": self.score}
 
 
-def _positive(value: int, name: str, layer: keras.layers.Layer) -> int:
-    if not isinstance(value, int) or value < 1:
+def _positive(value: Any, name: str, layer: keras.layers.Layer) -> int:
+    if not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(
             f"{type(layer).__name__}: {name} must be an integer above 0, not {value!r}."
         )

@@ -21,6 +21,7 @@ LAYER_SETTINGS = (
     "go_backwards",
     "stateful",
     "zero_output_for_mask",
+    "activity_regularizer",
 )
 CELL_SETTINGS = tuple(
     f"{weight}_{kind}"

@@ -13,12 +13,23 @@ from keras.src.backend.common import global_state
 # `_create_dropout_mask`, and keeps it there while its loop runs.
 from keras.src.layers.rnn.dropout_rnn_cell import DropoutRNNCell
 
-__all__ = ["DropoutRNNCell", "drawn_before_the_loop", "keep_while_ids_are_known", "mask_of"]
+__all__ = [
+    "DropoutRNNCell",
+    "drawn_before_the_loop",
+    "keep_while_ids_are_known",
+    "layers_of",
+    "mask_of",
+]
 
 
 def drawn_before_the_loop(cell: DropoutRNNCell) -> tf.Tensor | None:
     """The mask that a stock loop has drawn for a cell; None outside of such a loop."""
     return getattr(cell, "_recurrent_dropout_mask", None)
+
+
+def layers_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers within a layer, and those within them."""
+    return list(layer._flatten_layers(include_self=False))
 
 
 def mask_of(tensor: tf.Tensor) -> tf.Tensor | None:

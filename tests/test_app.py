@@ -58,6 +58,15 @@ def test_module_and_usage():
     assert run().returncode == 1
 
 
+def test_help_of_a_demonstration_has_its_settings(capsys):
+    assert app.main(["demo", "--task=classification", "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, value in configs.DEMOS["classification"].settings.items():
+        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        assert any(f"--config.{name}={shown}" in line for line in lines)
+    assert any("--config.pooling=attention" in line for line in lines)
+
+
 @pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "demo"])
 def test_help_of_each_command_names_its_flags(command, capsys):
     assert app.main([command, "--help"]) == 0

@@ -30,7 +30,7 @@ ALLOWED = {
     "cells": {"scans", "attention", "draws", "keras_internals", "registration"},
     "layers": {"scans", "cells", "attention", "draws", "keras_internals", "registration"},
     "conversion": {"cells", "layers"},
-    "checks": {"cells", "layers"},
+    "checks": {"cells", "keras_internals", "layers"},
     "models": {"cells", "layers", "attention", "draws", "registration", "scans"},
     "replicas": {"pipelines"},  # Devices that train together.
     "programs": {"replicas", "pipelines"},  # Compiled functions, counted.

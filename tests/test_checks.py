@@ -26,6 +26,16 @@ def test_zoneout_passes():
     assert keras_rnn.check_cell(keras_rnn.ZoneoutCell(keras_rnn.GRUCell(3), rates=0.2))
 
 
+@pytest.mark.parametrize("score", ["dot", "general", None])
+def test_an_attending_cell_needs_no_memory_to_be_checked(score, capsys):
+    if score is None:
+        attention = keras_rnn.BahdanauAttention(4)
+    else:
+        attention = keras_rnn.LuongAttention(4, score=score)
+    cell = keras_rnn.AttentionCell(keras_rnn.GRUCell(4), attention)
+    assert keras_rnn.check_cell(keras_rnn.ZoneoutCell(cell, 0.1) if score is None else cell)
+
+
 def elman(x, states, weights):
     return reference.simple_rnn(weights, x, states)[0]
 

@@ -85,6 +85,7 @@ def test_settings_are_carried_both_ways(name):
         dtype="mixed_bfloat16",
         kernel_initializer="zeros",
         recurrent_regularizer=keras.regularizers.L2(0.1),
+        activity_regularizer=keras.regularizers.L2(0.2),
         bias_constraint="non_neg",
     )
     theirs = built(THEIRS[name](**options))
@@ -94,6 +95,8 @@ def test_settings_are_carried_both_ways(name):
         assert layer.name == "mine" and layer.compute_dtype == "bfloat16" and layer.stateful
         assert layer.return_state and layer.zero_output_for_mask and layer.go_backwards
         assert layer.cell.recurrent_dropout == 0.25
+        if name != "simple":  # Keras's loses it itself
+            assert layer.activity_regularizer.l2 == pytest.approx(0.2)
     config, expected = back.get_config(), theirs.get_config()
     assert config == expected
     for first, second in zip(theirs.get_weights(), back.get_weights(), strict=True):

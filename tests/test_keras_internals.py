@@ -7,13 +7,27 @@ import keras
 import numpy as np
 
 import keras_rnn
-from keras_rnn.keras_internals import drawn_before_the_loop, keep_while_ids_are_known, mask_of
+from keras_rnn.keras_internals import (
+    drawn_before_the_loop,
+    keep_while_ids_are_known,
+    layers_of,
+    mask_of,
+)
 
 
 def test_a_mask_goes_with_its_tensor():
     y = keras.layers.Masking()(np.array([[[1.0], [0.0]]]))
     np.testing.assert_array_equal(mask_of(y), [[True, False]])
     assert mask_of(keras.ops.ones([1, 2])) is None
+
+
+def test_the_layers_within_a_layer_are_found_however_deep():
+    inner = keras.layers.Dense(2)
+    outer = keras.layers.TimeDistributed(inner)
+    cell = keras_rnn.ZoneoutCell(keras_rnn.GRUCell(3), 0.1)
+    cell.more = [outer]
+    assert layers_of(cell) == [cell.cell, outer, inner]
+    assert not layers_of(inner)
 
 
 def test_the_stock_loop_draws_before_it_runs_and_forgets_after():

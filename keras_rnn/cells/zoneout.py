@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 
 import keras
@@ -43,7 +44,7 @@ class ZoneoutCell(WrapperCell):
     def __init__(self, cell: Cell, rates: float | Sequence[float], **kwargs):
         super().__init__(cell, **kwargs)
         count = len(cell.state_sizes)
-        self.rates = [float(rates)] * count if isinstance(rates, (int, float)) else list(rates)
+        self.rates = [float(rates)] * count if isinstance(rates, numbers.Real) else list(rates)
         if len(self.rates) != count or not all(0 <= rate < 1 for rate in self.rates):
             raise ValueError(
                 f"rates must be a number in [0, 1) or {count} of them, one a state; got {rates}."

@@ -42,7 +42,7 @@ class _CharacterLayer(keras.layers.Layer):
 
     def call(self, ids: Tensor, training: bool = False) -> Tensor:
         shape = ops.shape(ids)
-        words = ops.reshape(ids, (-1, ids.shape[-1]))
+        words = ops.reshape(ids, (-1, shape[-1]))
         pooled = self.pool(self.embedding(words), words != 0, training)
         return ops.reshape(pooled, (*shape[:-1], self.features))
 
@@ -107,7 +107,7 @@ class CharacterConvolution(_CharacterLayer):
 
     def pool(self, x: Tensor, real: Tensor, training: bool) -> Tensor:
         real = real[..., None]
-        length, widest = x.shape[1], max(self.widths)
+        length, widest = ops.shape(x)[1], max(self.widths)
         before = min(1, widest - 1)
         padded = ops.pad(ops.where(real, x, 0.0), ((0, 0), (before, widest - 1 - before), (0, 0)))
         # All widths in one product over the windows of the widest: much faster than convolutions on a CPU.

@@ -13,10 +13,12 @@ from keras import ops
 
 from keras_rnn.keras_internals import mask_of
 from keras_rnn.registration import register
-from keras_rnn.scans import scan
+from keras_rnn.scans import either, scan
 
 # Score of what is forbidden: far below any real score, and finite, so that no difference of two of them is NaN.
 FORBIDDEN = -1e9
+# What stands for minus infinity: a sum of many is still finite.
+LOWEST = -1e30
 # From here on differences between transitions are too wide for sums of their exponentials in float32.
 WIDE = 60.0
 
@@ -129,11 +131,11 @@ class _Chain:
     """The scores of one batch, in float32, and the recursions over them."""
 
     def __init__(self, emissions, transitions, start, end, mask):
-        emissions = tf.cast(emissions, tf.float32)
-        self.transitions = tf.cast(transitions, tf.float32)
+        emissions = _finite(emissions)
+        self.transitions = _finite(transitions)
         zeros = tf.zeros_like(self.transitions[0])
-        self.start = zeros if start is None else tf.cast(start, tf.float32)
-        self.end = zeros if end is None else tf.cast(end, tf.float32)
+        self.start = zeros if start is None else _finite(start)
+        self.end = zeros if end is None else _finite(end)
         sizes = zip(tf.unstack(tf.shape(emissions)[:2]), emissions.shape)
         self.batch, self.time = (now if known is None else known for now, known in sizes)
         self.tags = self.transitions.shape[0]
@@ -180,25 +182,29 @@ class _Chain:
         column's largest). No sum is less than the smallest entry of the second, for the first holds a 1; so nothing
         is lost unless a column ranges widely, as forbidden transitions do. Then the sum is taken in log space.
         """
-        largest = tf.reduce_max(self.transitions, axis=0)
-        factors = tf.exp(self.transitions - largest)
 
-        def by_product(before, dot, largest):
-            top = tf.stop_gradient(tf.reduce_max(before, axis=1, keepdims=True))
-            return tf.math.log(dot(tf.exp(before - top), factors)) + top + largest
+        def by_product(emissions, start, transitions):
+            largest = tf.reduce_max(transitions, axis=0)
+            factors = tf.exp(transitions - largest)
 
-        def in_log_space(before, dot, transitions):
-            return tf.reduce_logsumexp(before[:, :, None] + transitions, axis=1)
+            def onward(before, dot, largest):
+                top = tf.stop_gradient(tf.reduce_max(before, axis=1, keepdims=True))
+                return tf.math.log(dot(tf.exp(before - top), factors)) + top + largest
 
-        return tf.cond(
-            tf.reduce_all(tf.reduce_min(self.transitions, axis=0) > largest - WIDE),
-            lambda: self.run(
-                by_product, emissions, self.start, largest, [(factors, factors)], relative
-            ),
-            lambda: self.run(
-                in_log_space, emissions, self.start, self.transitions, relative=relative
-            ),
+            return self.run(onward, emissions, start, largest, [(factors, factors)], relative)
+
+        def in_log_space(emissions, start, transitions):
+            def onward(before, dot, transitions):
+                return tf.reduce_logsumexp(before[:, :, None] + transitions, axis=1)
+
+            return self.run(onward, emissions, start, transitions, relative=relative)
+
+        columns = (tf.reduce_min(self.transitions, axis=0), tf.reduce_max(self.transitions, axis=0))
+        narrow = tf.reduce_all(columns[0] > columns[1] - WIDE)
+        alpha, last = either(
+            narrow, by_product, in_log_space, [emissions, self.start, self.transitions]
         )
+        return alpha, last
 
     def forward_best(self, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The scores of the k best sequences up to a position that end in a tag, [batch, time, k, tags].
@@ -221,7 +227,7 @@ class _Chain:
         memory: tf.Tensor,
         weights: Sequence[tuple[tf.Tensor, tf.Tensor]] = (),
         relative: bool = False,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> list[tf.Tensor]:
         """Scores of every position and of the last real one: `first` at the first real one, then `onward`."""
 
         def step(emission, states, dot, memory):
@@ -243,7 +249,7 @@ class _Chain:
             mask=tf.transpose(self.mask),
             memory=(memory, first),
         )
-        return tf.transpose(scanned.outputs, order), scanned.states[0]
+        return [tf.transpose(scanned.outputs, order), scanned.states[0]]
 
     def best(self, k: int) -> tuple[tf.Tensor, tf.Tensor]:
         """The k best sequences [batch, k, time] and their scores [batch, k]."""
@@ -598,6 +604,11 @@ def _largest(moved: tf.Tensor, k: int) -> tf.Tensor:
     batch, tags = tf.shape(moved)[0], moved.shape[3]
     moved = tf.reshape(moved, [batch, k * tags, tags])
     return tf.transpose(tf.math.top_k(tf.transpose(moved, [0, 2, 1]), k).values, [0, 2, 1])
+
+
+def _finite(scores: tf.Tensor) -> tf.Tensor:
+    """float32; what was minus infinity is still far below all else, but no difference of two of them is NaN."""
+    return tf.maximum(tf.cast(scores, tf.float32), LOWEST)
 
 
 def _tensor(weight) -> tf.Tensor:

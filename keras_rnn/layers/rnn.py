@@ -14,10 +14,18 @@ from keras import ops
 from keras_rnn.cells.cell import Cell
 from keras_rnn.cells.gru import GRUCell
 from keras_rnn.cells.lstm import LSTMCell
-from keras_rnn.keras_internals import keep_while_ids_are_known
+from keras_rnn.keras_internals import keep_while_ids_are_known, layers_of
 from keras_rnn.layers.projection import project, projecting_in_steps_pays, step_that_projects
 from keras_rnn.registration import register
-from keras_rnn.scans import halving_pays, scan, scan_in_chunks, scan_in_halves, swapped
+from keras_rnn.scans import (
+    at_least_one,
+    halving_pays,
+    product,
+    scan,
+    scan_in_chunks,
+    scan_in_halves,
+    swapped,
+)
 
 
 @register
@@ -107,7 +115,8 @@ class FusedRNN(keras.layers.RNN):
             **kwargs,
         )
         self.return_extras = return_extras
-        if rematerialize is not None and rematerialize < (0 if rematerialize is False else 1):
+        steps = isinstance(rematerialize, numbers.Integral) and rematerialize >= 1
+        if not (steps or rematerialize is None or rematerialize is False):
             raise ValueError(
                 f"rematerialize must be a number of time steps, True or None; got {rematerialize}."
             )
@@ -143,6 +152,9 @@ class FusedRNN(keras.layers.RNN):
     ):
         # Keras hands on the mask of the sequences by that name where there are other tensors.
         mask = sequences_mask if mask is None else mask
+        # Of a memory of several tensors it hands on a nest of masks, also where there are none.
+        if all(leaf is None for leaf in tf.nest.flatten(memory_mask)):
+            memory_mask = None
         x = swapped(sequences)
         if mask is not None:
             mask = swapped(ops.cast(mask, "bool"))
@@ -214,8 +226,12 @@ class FusedRNN(keras.layers.RNN):
             if leaf is not None and leaf.shape.rank != 0:
                 _check_rows("Every tensor of a memory", leaf.shape, states[0])
 
-        step, scanning = cell.step, scan_in_halves if halving_pays(states[0]) else scan
         projection = functools.partial(project, cell, training=training)
+        if any(not layer.built for layer in layers_of(cell)):
+            # A step by itself builds them: within the loop their weights would not outlive it.
+            first = tf.nest.map_structure(lambda leaf: leaf[0], projection(at_least_one(x)[:1]))
+            cell.step(first, states, product, memory)
+        step, scanning = cell.step, scan_in_halves if halving_pays(states[0]) else scan
         if not training and projecting_in_steps_pays(cell, x):
             step, scanning, projection = step_that_projects(cell), scan, tf.identity
 
@@ -314,6 +330,8 @@ LAYER_ARGUMENTS = (
     "name",
     "trainable",
     "activity_regularizer",
+    "input_shape",
+    "batch_shape",
 )
 
 

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_rnn import draws
-from keras_rnn.cells import make_cell
+from keras_rnn.cells import Cell, make_cell
 from keras_rnn.layers import FusedRNN, SpatialDropout1D
 from keras_rnn.layers.characters import CHARACTER_LAYERS, unit_vectors
 from keras_rnn.registration import register
@@ -30,6 +30,25 @@ def recurrent_layer(
     return keras.layers.Bidirectional(layer, dtype=dtype, name=name) if bidirectional else layer
 
 
+def cell_of(layer: keras.layers.Layer) -> Cell:
+    """The cell of a `recurrent_layer`, that of the direction forwards."""
+    return getattr(layer, "forward_layer", layer).cell
+
+
+def output_size_of(layer: keras.layers.Layer) -> int:
+    """The size of the outputs of a `recurrent_layer`, of one direction: a cell's own may be other than its units.
+
+    Raises:
+        ValueError: for outputs that are no vectors.
+    """
+    cell = cell_of(layer)
+    if not isinstance(cell.output_size, int):
+        raise ValueError(
+            f"The models read vectors; {type(cell).__name__} has the output_size {cell.output_size}."
+        )
+    return cell.output_size
+
+
 def gates_of(layer: keras.layers.Layer, x: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
     """The gates of a `recurrent_layer`, read forwards, and its state: name -> [batch, time, units]."""
     layer = getattr(layer, "forward_layer", layer)
@@ -47,10 +66,10 @@ class RecurrentStack(keras.layers.Layer):
     Weights: those of the cells, of each layer one, or two if bidirectional.
 
     Arguments:
-        units: size of the state, for each direction.
+        units: of the cell, for each direction.
         cell: name of the cell.
         layers: how many.
-        bidirectional: read forwards and backwards; the features are then 2 · units.
+        bidirectional: read forwards and backwards; the features are then twice the cell's outputs.
         dropout: share of features dropped, the same ones at every step.
         recurrent_dropout: share of the state dropped in recurrent products.
 
@@ -90,14 +109,18 @@ class RecurrentStack(keras.layers.Layer):
             SpatialDropout1D(dropout, dtype=dtype, name=f"dropout_{number}")
             for number in range(1, layers)
         ]
-        self.features = units * (2 if bidirectional else 1)
+        self.directions = 2 if bidirectional else 1
+        self.features = output_size_of(self.rnns[-1]) * self.directions
 
     @property
-    def state_sizes(self) -> list[list[int]]:
-        """Of each layer, the sizes of its last states, both directions together."""
-        both = self.config["bidirectional"]
-        cells = [(rnn.forward_layer if both else rnn).cell for rnn in self.rnns]
-        return [[size * (2 if both else 1) for size in cell.state_sizes] for cell in cells]
+    def state_sizes(self) -> list[list[int | tuple[int, ...]]]:
+        """Of each layer, the sizes of its last states, both directions side by side."""
+
+        def wide(size):
+            whole = isinstance(size, int)
+            return size * self.directions if whole else (*size[:-1], size[-1] * self.directions)
+
+        return [[wide(size) for size in cell_of(rnn).state_sizes] for rnn in self.rnns]
 
     def build(self, x_shape):
         for number, rnn in enumerate(self.rnns):

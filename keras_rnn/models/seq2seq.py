@@ -1,5 +1,6 @@
 """Encoder and decoder: one sequence of tokens from another."""
 
+import math
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ from keras_rnn.attention import Attention, BahdanauAttention, LuongAttention
 from keras_rnn.cells import AttentionCell, Cell, make_cell
 from keras_rnn.layers import Dropout, FusedRNN, SpatialDropout1D
 from keras_rnn.layers.characters import unit_vectors
-from keras_rnn.models.encoder import TextEncoder
+from keras_rnn.models.encoder import TextEncoder, output_size_of
 from keras_rnn.models.search import shifted
 from keras_rnn.registration import register
 
@@ -34,7 +35,7 @@ class Bridge(keras.layers.Layer):
 
     Arguments:
         kind: one of these.
-        state_sizes: for each layer of the decoder the sizes of the states to make.
+        state_sizes: for each layer of the decoder the sizes of the states to make, integers or tuples of them.
 
     Raises:
         ValueError: for another kind, or states of the encoder that cannot be copied.
@@ -44,31 +45,38 @@ class Bridge(keras.layers.Layer):
     [[TensorShape([2, 4])], [TensorShape([2, 4])]]
     """
 
-    def __init__(self, kind: str, state_sizes: list[list[int]], **kwargs):
+    def __init__(self, kind: str, state_sizes: list[list[int | tuple[int, ...]]], **kwargs):
         super().__init__(**kwargs)
         if kind not in BRIDGES:
             raise ValueError(f"bridge must be one of {', '.join(BRIDGES)}, got {kind!r}.")
         self.kind, self.state_sizes = kind, state_sizes
+        self.shapes = [
+            [(size,) if isinstance(size, int) else tuple(size) for size in sizes]
+            for sizes in state_sizes
+        ]
         self.products = []
         if kind == "learnt":
             self.products = [
                 [
                     keras.layers.Dense(
-                        size, activation="tanh", dtype=self.dtype_policy, name=f"state_{layer}_{k}"
+                        math.prod(shape),
+                        activation="tanh",
+                        dtype=self.dtype_policy,
+                        name=f"state_{layer}_{k}",
                     )
-                    for k, size in enumerate(sizes)
+                    for k, shape in enumerate(shapes)
                 ]
-                for layer, sizes in enumerate(state_sizes)
+                for layer, shapes in enumerate(self.shapes)
             ]
 
     def build(self, last_states_shape):
-        features = sum(shape[-1] for shape in last_states_shape[-1])
+        features = sum(math.prod(shape[1:]) for shape in last_states_shape[-1])
         for product in tf.nest.flatten(self.products):
             product.build((None, features))
-        sizes = [[shape[-1] for shape in layer] for layer in last_states_shape]
-        if self.kind == "copied" and sizes != self.state_sizes:
+        shapes = [[tuple(shape[1:]) for shape in layer] for layer in last_states_shape]
+        if self.kind == "copied" and shapes != self.shapes:
             raise ValueError(
-                f"The encoder's last states have the sizes {sizes}, the decoder's {self.state_sizes}: bridge='copied' "
+                f"The encoder's last states have the shapes {shapes}, the decoder's {self.shapes}: bridge='copied' "
                 "wants the same cell and layers on both sides, and a decoder as wide as the encoder's directions "
                 "together."
             )
@@ -76,11 +84,16 @@ class Bridge(keras.layers.Layer):
     def call(self, last_states: list[list[Tensor]]) -> list[list[Tensor]]:
         if self.kind == "copied":
             return last_states
-        last = ops.concatenate(last_states[-1], axis=-1)
-        if self.kind == "learnt":
-            return [[product(last) for product in layer] for layer in self.products]
-        rows = ops.shape(last)[0]
-        return [[ops.zeros((rows, n), last.dtype) for n in sizes] for sizes in self.state_sizes]
+        first = last_states[-1][0]
+        rows = ops.shape(first)[0]
+        if self.kind == "zero":
+            return [[ops.zeros((rows, *s), first.dtype) for s in shapes] for shapes in self.shapes]
+        flat = [ops.reshape(state, (rows, math.prod(state.shape[1:]))) for state in last_states[-1]]
+        last = ops.concatenate(flat, axis=-1)
+        return [
+            [ops.reshape(product(last), (rows, *shape)) for product, shape in zip(*layer)]
+            for layer in zip(self.products, self.shapes)
+        ]
 
     def get_config(self):
         return {**super().get_config(), "kind": self.kind, "state_sizes": self.state_sizes}
@@ -211,6 +224,7 @@ class EncoderDecoder(keras.Model):
             for number in range(layers)
         ]
         self.attends = attention != "none"
+        self.output_size = output_size_of(self.decoder[-1])
         cells = [rnn.cell for rnn in self.decoder]
         if self.attends:  # what the attention adds to the states begins as nothing
             cells[0] = cells[0].cell
@@ -244,15 +258,18 @@ class EncoderDecoder(keras.Model):
         if self.config["tie"] != "all":
             self.embedding.build(target)
         self.bridge.build(
-            [[(ids[0], size) for size in sizes] for sizes in self.encoder.stack.state_sizes]
+            [
+                [(ids[0], *((size,) if isinstance(size, int) else size)) for size in sizes]
+                for sizes in self.encoder.stack.state_sizes
+            ]
         )
         self.input_dropout.build((*target, self.target_width))
         memory, x = (*ids, self.encoder.features), (*target, self.target_width)
         for number, rnn in enumerate(self.decoder):
             rnn.build(x, None, memory if number == 0 and self.attends else None)
-            x = (*target, self.config["units"])
+            x = (*target, self.output_size)
         seen = self.encoder.features if self.attends else 0
-        self.build_outputs((*target, self.config["units"] + seen + self.target_width))
+        self.build_outputs((*target, self.output_size + seen + self.target_width))
 
     def build_outputs(self, read_shape: tuple[int | None, ...]) -> None:
         """Builds what reads [s_t; context_t; E y_{t-1}]."""
@@ -275,18 +292,19 @@ class EncoderDecoder(keras.Model):
         if number or config["attention"] == "none":
             return cell("cell")
         conditional = config["attention"] == "conditional"
+        inner = cell("cell")
         return AttentionCell(
-            cell("cell"),
-            self._attention(),
+            inner,
+            self._attention(inner.output_size),
             context_cell=cell("context_cell") if conditional else None,
             name="attending_cell",
         )
 
-    def _attention(self) -> Attention:
+    def _attention(self, query_size: int) -> Attention:
         kind, _, score = self.config["attention"].partition("_")
         options = {"dtype": self.dtype_policy, "name": "attention"}
         if kind == "luong":
-            units = self.config["attention_units" if score == "concat" else "units"]
+            units = self.config["attention_units"] if score == "concat" else query_size
             return LuongAttention(units, score=score, **options)
         return BahdanauAttention(
             self.config["attention_units"], coverage=self.config["coverage"], **options

@@ -17,7 +17,7 @@ from keras_rnn.layers import (
     SpecAugment,
     VocalTract,
 )
-from keras_rnn.models.encoder import gates_of, recurrent_layer
+from keras_rnn.models.encoder import gates_of, output_size_of, recurrent_layer
 from keras_rnn.models.search import shifted
 from keras_rnn.registration import register
 
@@ -88,7 +88,7 @@ class Listener(keras.layers.Layer):
             SpatialDropout1D(dropout, dtype=dtype, name=f"dropout_{number}")
             for number in range(1, layers)
         ]
-        self.features = units * (2 if bidirectional else 1)
+        self.features = output_size_of(self.rnns[-1]) * (2 if bidirectional else 1)
 
     def build(self, x_shape):
         batch, _, features = x_shape
@@ -192,7 +192,7 @@ class Speller(keras.layers.Layer):
         self.embedding.build(previous_shape)
         self.input_dropout.build(y)
         self.rnn.build(y, None, memory_shape)
-        read = config["units"] + memory_shape[-1] + config["embedding_dim"]
+        read = self.cell.output_size + memory_shape[-1] + config["embedding_dim"]
         self.readout.build((*previous_shape, read))
         self.output_dropout.build(y)  # r is as wide as y
         self.output_layer.build(y)

@@ -18,6 +18,7 @@ from the vector-Jacobian product, summed in the loop in float32.
 | `over_time.py` | the loop itself, and the stacks of what its steps leave |
 | `products.py` | `dot`, in the loop and outside |
 | `halves.py`, `chunks.py` | scans whose step is two steps, or a scan: they need no gradient of their own |
+| `either.py` | a choice between two scans |
 | `stacks.py` | tensors over time |
 | `devices.py` | whether it all runs on CPUs |
 
@@ -26,17 +27,20 @@ Everything here is time-major, [time, batch, ...]; the rest of the house is batc
 
 from keras_rnn.scans.chunks import scan_in_chunks
 from keras_rnn.scans.devices import only_cpus
+from keras_rnn.scans.either import either
 from keras_rnn.scans.halves import halving_pays, scan_in_halves
 from keras_rnn.scans.loop import Step
 from keras_rnn.scans.products import blocks_cut_once, dropping, in_rows, product, undropped
 from keras_rnn.scans.scan import Scanned, forward_only, scan
-from keras_rnn.scans.stacks import swapped
+from keras_rnn.scans.stacks import at_least_one, swapped
 
 __all__ = [
     "Scanned",
     "Step",
+    "at_least_one",
     "blocks_cut_once",
     "dropping",
+    "either",
     "forward_only",
     "halving_pays",
     "in_rows",

@@ -318,6 +318,8 @@ class Loop:
             sources[kind] = {k: leaf for k, leaf in sources[kind].items() if _is_float(leaf)}
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
+            # A product has a cotangent also where its operand has none, a state cut to ones and zeros for example.
+            tape.watch(products)
             new_states, extras = self.run_step(given, self.cut(projected), states, dot)
         targets = new_states + [extras[name] for name in sorted(d_extras)]
         seeds = list(d_states) + [d_extras[name] for name in sorted(d_extras)]

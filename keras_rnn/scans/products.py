@@ -23,6 +23,9 @@ class Blocks:
     def __contains__(self, variable: Any) -> bool:
         return id(variable) in self._values and self._values[id(variable)].shape.rank == 2
 
+    def dtype(self, variable: keras.Variable) -> tf.DType:
+        return self._values[id(variable)].dtype
+
     def __call__(
         self, variable: keras.Variable, columns: slice | None, rows: slice | None
     ) -> tf.Tensor:
@@ -82,6 +85,10 @@ class Dot:
     ) -> tf.Tensor:
         if variable not in self._blocks or operand.shape.rank != 2:
             return product(operand, variable, columns, rows)
+        if (
+            not operand.dtype.is_floating
+        ):  # ids, or a state of ones and zeros: as numbers of the weight's kind
+            operand = tf.cast(operand, self._blocks.dtype(variable))
         if self._kept is None:
             block = self._blocks(variable, columns, rows)
             result = tf.matmul(operand, tf.cast(block, operand.dtype))

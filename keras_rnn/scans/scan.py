@@ -50,6 +50,11 @@ def forward_only() -> Iterator[None]:
         _GRADIENTS.reset(token)
 
 
+def has_gradient() -> bool:
+    """Whether what is traced now may be differentiated: not within `forward_only`."""
+    return _GRADIENTS.get()
+
+
 def scan(
     step: Step,
     projected: Any,
@@ -124,7 +129,7 @@ def scan(
 
         return tf.nest.flatten(results), gradient
 
-    if _GRADIENTS.get():
+    if has_gradient():
         flat = run(*[leaf for leaf in arguments.flatten() if leaf is not None])
         # The structure of the extras is known only after the step was traced.
         outputs, last_states, extras = tf.nest.pack_sequence_as(loop.structure, flat)
@@ -144,8 +149,8 @@ def _once_differentiable(leaf: tf.Tensor) -> tf.Tensor:
     def identity(leaf):
         def gradient(_):
             raise NotImplementedError(
-                "FusedRNN has no second derivative. Use keras.layers.RNN with the same cell: it has the same outputs "
-                "and gradients, and its gradient can be differentiated again."
+                "FusedRNN and CRF have no second derivative. keras.layers.RNN with the same cell has the same outputs "
+                "and gradients as FusedRNN, and its gradient can be differentiated again."
             )
 
         return tf.identity(leaf), gradient

@@ -73,28 +73,38 @@ def reference(arrays, masks, tags):
     return np.array(likelihoods), gradients
 
 
-def value_and_gradients(tags, arrays, mask, compiled):
+def value_and_gradients(tags, arrays, mask, compiled, known=True):
+    """Of tensors whose sizes are known when they are traced, or only when they are there."""
+
     @tf.function(jit_compile=compiled)
-    def run(*tensors):
+    def run(emissions, tags, mask, *weights):
         with tf.GradientTape() as tape:
-            tape.watch(tensors)
-            value = keras_rnn.crf_log_likelihood(tags, *tensors, mask)
+            tape.watch([emissions, weights])
+            value = keras_rnn.crf_log_likelihood(tags, emissions, *weights, mask)
             total = tf.reduce_sum(value)
-        return value, tape.gradient(total, tensors)
+        return value, tape.gradient(total, [emissions, *weights])
 
-    return run(*map(tf.constant, arrays))
+    emissions, *weights = map(tf.constant, arrays)
+    rows = [emissions, tf.constant(tags), None if mask is None else tf.constant(mask)]
+    if known:
+        return run(*rows, *weights)
+    specs = [tf.TensorSpec([None, None, *part.shape[2:]], part.dtype) for part in rows]
+    return run.get_concrete_function(*specs, *map(tf.TensorSpec.from_tensor, weights))(
+        *rows, *weights
+    )
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["known sizes", "unknown sizes"])
 @pytest.mark.parametrize(
     ("observed", "compiled"), [("one tag", False), ("one tag", True), ("several tags", False)]
 )
-def test_likelihood_and_gradient_in_every_mask(observed, compiled):
+def test_likelihood_and_gradient_in_every_mask(observed, compiled, known):
     arrays = chain()
     generator = np.random.default_rng(1)
     tags = generator.integers(TAGS, size=MASKS.shape)
     if observed == "several tags":
         tags = (generator.random((*MASKS.shape, TAGS)) < 0.4) | (tags[..., None] == range(TAGS))
-    value, gradients = value_and_gradients(tags, arrays, MASKS, compiled)
+    value, gradients = value_and_gradients(tags, arrays, MASKS, compiled, known)
     expected, expected_gradients = reference(arrays, MASKS, tags)
     np.testing.assert_allclose(value, expected, atol=1e-5)
     assert value[-1] == 0.0  # The empty row.
@@ -103,17 +113,45 @@ def test_likelihood_and_gradient_in_every_mask(observed, compiled):
 
 
 @pytest.mark.parametrize("spread", [59.0, 61.0, 1000.0, 1e6])
-@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "XLA"])
-def test_transitions_that_lie_far_apart(spread, compiled):
+@pytest.mark.parametrize(
+    ("compiled", "known"),
+    [(False, True), (True, True), (True, False)],
+    ids=["graph", "XLA", "XLA, unknown sizes"],
+)
+def test_transitions_that_lie_far_apart(spread, compiled, known):
     """On both sides of where sums of exponentials give way to log space: the best ways have hardly a competitor."""
     arrays = chain(seed=4)
     arrays[1] = np.array([[0, -1, -0.5], [-1, -0.5, 0], [-0.3, -0.7, -0.9]], "float32") * spread
     tags = np.random.default_rng(1).integers(TAGS, size=MASKS.shape)
-    value, gradients = value_and_gradients(tags, arrays, MASKS, compiled)
+    value, gradients = value_and_gradients(tags, arrays, MASKS, compiled, known)
     expected, expected_gradients = reference(arrays, MASKS, tags)
     np.testing.assert_allclose(value, expected, rtol=1e-6, atol=1e-4)
     for gradient, wanted in zip(gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(gradient, wanted, atol=1e-4 if spread < 100 else 1e-2)
+
+
+@pytest.mark.parametrize("where", ["an emission", "start", "end", "a column", "a transition"])
+def test_minus_infinity_is_what_cannot_be(where):
+    """Tag 2 is impossible somewhere, and the right tags are 0 and 1."""
+    arrays = chain(seed=5)
+    place = {
+        "an emission": (0, (slice(None), 1, 2)),
+        "start": (2, 2),
+        "end": (3, 2),
+        "a column": (1, (slice(None), 2)),
+        "a transition": (1, (0, 2)),
+    }
+    number, entry = place[where]
+    arrays[number][entry] = -np.inf
+    tags = np.random.default_rng(1).integers(2, size=MASKS.shape)
+    value, gradients = value_and_gradients(tags, arrays, MASKS, compiled=False)
+    expected, expected_gradients = reference(arrays, MASKS, tags)
+    np.testing.assert_allclose(value, expected, atol=1e-5)
+    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient, wanted, atol=1e-5)
+    marginals = keras_rnn.crf_marginals(*arrays, MASKS)
+    assert np.isfinite(marginals).all()
+    np.testing.assert_allclose(marginals.numpy().sum(axis=2), MASKS, atol=1e-5)
 
 
 def test_all_tags_permitted_is_certain_and_one_permitted_is_observed():
@@ -518,6 +556,17 @@ def test_the_mask_goes_with_the_emissions():
     model.evaluate(x[:1], tags[:1], sample_weight=weight[:1], verbose=0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="are one a sequence"):
         model.evaluate(x[:1], tags[:1], sample_weight=np.ones([1, x.shape[1]]), verbose=0)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_batches_of_any_length_train_one_model(jit_compile):
+    keras.utils.set_random_seed(0)
+    model, crf = tagger(recurrent=True)
+    model.compile(keras.optimizers.SGD(0.1), crf.loss, jit_compile=jit_compile)
+    for time in (4, 6):
+        x, tags, _ = sentences(time=time)
+        alone = float(crf.loss(tags, model(x)))
+        assert model.train_on_batch(x, tags) == pytest.approx(alone, rel=1e-5)
 
 
 def test_fit_under_xla_moves_every_weight():

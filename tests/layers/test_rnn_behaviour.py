@@ -659,3 +659,127 @@ def test_rematerialized_equals_kept(every, mode):
     assert_equal(
         differentiate(again, x, mask, states, mode=mode, dynamic=mode == "graph"), expected
     )
+
+
+class SpikingCell(keras_rnn.Cell):
+    """What is multiplied by its recurrent weight are ones and zeros, of a type of the caller's choice."""
+
+    def __init__(self, units, kind, **kwargs):
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+        self.kind = kind
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
+        self.recurrent = self.add_weight(shape=(self.units, self.units), name="recurrent")
+
+    def project(self, x, dot, training=False):
+        return dot(x, self.kernel)
+
+    def step(self, projected, states, dot, memory=None):
+        spikes = ops.cast(states[0] > 0, self.kind)
+        return [ops.tanh(projected + dot(spikes, self.recurrent))], {}
+
+
+@pytest.mark.parametrize("kind", ["int32", "bool", "float32"])
+def test_products_with_integers_are_those_with_their_numbers(kind):
+    cell = SpikingCell(UNITS, kind)
+    x = values(BATCH, TIME, FEATURES).astype("float32")
+    results = []
+    for layer in (keras_rnn.FusedRNN(cell), keras.layers.RNN(cell)):
+        with tf.GradientTape() as tape:
+            outputs = layer(x)
+        results.append([outputs, *tape.gradient(outputs, cell.trainable_weights)])
+    for ours, theirs in zip(*results, strict=True):
+        assert np.abs(theirs).max() > 0
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint8", "bool"])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("make", [keras_rnn.LSTM, keras_rnn.GRU])
+def test_integers_are_read_as_numbers(make, training, kind):
+    layer = make(UNITS)
+    x = np.random.default_rng(0).integers(2, size=[BATCH, TIME, FEATURES]).astype(kind)
+    np.testing.assert_array_equal(layer(x, training=training), layer(x.astype("float32")))
+
+
+@pytest.mark.parametrize("nest", [tuple, list, dict])
+def test_a_memory_of_several_tensors_reaches_the_step_as_it_is(nest):
+    class Reader(SpikingCell):
+        def step(self, projected, states, dot, memory=None):
+            if nest is dict:
+                memory = memory["gain"], memory["shift"]
+            gain, shift = memory
+            return [ops.tanh(gain * projected + shift + states[0])], {}
+
+    gain, shift = (values(BATCH, UNITS, seed=seed).astype("float32") for seed in (1, 2))
+    memory = {"gain": gain, "shift": shift} if nest is dict else nest([gain, shift])
+    cell = Reader(UNITS, "float32")
+    x = values(BATCH, TIME, FEATURES).astype("float32")
+    a = np.zeros([BATCH, UNITS])
+    outputs = keras_rnn.FusedRNN(cell)(x, memory=memory)
+    for t in range(TIME):
+        a = np.tanh(gain * (x[:, t] @ np.asarray(cell.kernel)) + shift + a)
+    np.testing.assert_allclose(outputs, a, atol=1e-5)
+
+
+@keras.saving.register_keras_serializable(package="test_rnn")
+class LayeredCell(keras_rnn.Cell):
+    """Its equations use a layer of Keras, which may be built before the first step or by it."""
+
+    def __init__(self, units, builds=True, **kwargs):
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+        self.builds = builds
+        self.dense = keras.layers.Dense(units, dtype=self.dtype_policy, name="dense")
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
+        if self.builds:
+            self.dense.build((None, 2 * self.units))
+
+    def project(self, x, dot, training=False):
+        return dot(x, self.kernel)
+
+    def step(self, projected, states, dot, memory=None):
+        return [ops.tanh(self.dense(ops.concatenate([projected, states[0]], axis=-1)))], {}
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units, "builds": self.builds}
+
+
+def test_layers_within_a_cell_that_it_leaves_unbuilt_are_named(capsys):
+    assert keras_rnn.check_cell(LayeredCell(UNITS))
+    capsys.readouterr()
+    assert not keras_rnn.check_cell(LayeredCell(UNITS, builds=False))
+    assert capsys.readouterr().out == (
+        "LayeredCell: build: leaves 'dense' unbuilt, so that a loaded model loses its weights\n"
+    )
+
+
+@pytest.mark.parametrize("builds", [True, False])
+def test_layers_within_a_cell_are_built_and_trained(builds):
+    x = values(BATCH, TIME, FEATURES).astype("float32")
+    cell = LayeredCell(UNITS, builds, name="cell")
+    model = keras.Sequential([keras_rnn.FusedRNN(cell)])
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=True)
+    model.fit(x, np.ones([BATCH, UNITS]), verbose=0)
+    before = [np.array(weight.value) for weight in cell.weights]
+    assert [part.shape for part in before] == [(FEATURES, UNITS), (2 * UNITS, UNITS), (UNITS,)]
+    model.fit(x, np.ones([BATCH, UNITS]), verbose=0)
+    assert all((part != weight.value).numpy().any() for part, weight in zip(before, cell.weights))
+
+
+def test_the_shape_of_the_inputs_may_be_given():
+    with pytest.warns(UserWarning, match="input_shape"):
+        model = keras.Sequential([keras_rnn.LSTM(UNITS, input_shape=(TIME, FEATURES))])
+    assert model.built and model.output_shape == (None, UNITS)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 2.5])
+def test_chunks_are_whole_steps(steps):
+    with pytest.raises(
+        ValueError, match=f"rematerialize must be a number of time steps.*got {steps}"
+    ):
+        keras_rnn.FusedRNN(keras_rnn.GRUCell(UNITS), rematerialize=steps)

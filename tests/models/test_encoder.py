@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_rnn import CharacterConvolution
+from keras_rnn import CharacterConvolution, CharacterRNN
 from keras_rnn.models.encoder import TextEncoder
 
 
@@ -27,6 +27,16 @@ def test_character_convolution_by_hand():
         ]
         wanted = np.max(values, axis=0) if values else np.zeros(2)
         np.testing.assert_allclose(got[0, word], wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [CharacterConvolution, CharacterRNN])
+def test_characters_of_words_of_any_length_in_one_model(kind):
+    ids = keras.Input((None, None), dtype="int32")
+    layer = kind(alphabet_size=7, units=4)
+    model = keras.Model(ids, layer(ids))
+    for shape in ([2, 3, 5], [3, 4, 8]):
+        words = np.random.default_rng(0).integers(7, size=shape)
+        np.testing.assert_allclose(model.predict_on_batch(words), layer(words), atol=1e-6)
 
 
 def test_states_do_not_depend_on_padding():

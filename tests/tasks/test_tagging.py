@@ -3,6 +3,7 @@
 import functools
 import io
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -386,6 +387,18 @@ def test_vectors_stay_as_they_were_given(feature):
     np.testing.assert_array_equal(table[4:], [[1, 2, 3], [4, 5, 6]])
     encoded = features.encode(tf.ragged.constant([["Ada", "Oslo", "nowhere"]]))
     assert encoded["vector_ids"].to_list() == [[4, 5, 1]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "is not JSON"), ('{"dimension": "3"}', "'dimension' is missing or no int")],
+)
+def test_damaged_facts_of_vectors_are_one_line(content, message, feature, tmp_path, capsys):
+    shutil.copytree(feature, tmp_path / "w")
+    (tmp_path / "w" / "vocabulary.vectors.facts.json").write_text(content)
+    status, _, err = run(capsys, "evaluate", f"--workdir={tmp_path / 'w'}")
+    assert status == 1 and err.count("\n") == 1
+    assert "vocabulary.vectors.facts.json" in err and message in err
 
 
 def test_a_feature_that_no_token_has_is_one_line(capsys, tmp_path):
