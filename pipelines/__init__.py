@@ -81,7 +81,14 @@ _HOMES = {
     "questions": ["is_squad", "read_questions"],
     "stories": ["house_stories"],
     "notices": ["town_notices"],
-    "samples": ["date_tags", "language_identification", "teddy", "transitions", "write_table"],
+    "samples": [
+        "date_tags",
+        "language_identification",
+        "teddy",
+        "transitions",
+        "write_table",
+        "write_tables",
+    ],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -517,6 +517,17 @@ def write_table(path: str | os.PathLike, records: Iterable[Mapping[str, object]]
                 stream.write(_row([str(value) for value in record.values()], kind))
 
 
+def write_tables(
+    directory: str, parts: Iterable[Iterable[Mapping[str, object]]], suffix: str
+) -> dict[str, str]:
+    """Writes training, dev and test records as `write_table` does; gives their files by `train`, `dev`, `test`."""
+    files = {}
+    for name, records in zip(("train", "dev", "test"), parts, strict=True):
+        files[name] = os.path.join(directory, name + suffix)
+        write_table(files[name], records)
+    return files
+
+
 def _row(values: Sequence[str], kind: str) -> str:
     delimiter = "\t" if kind == ".tsv" else ","
     fields = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -130,7 +130,7 @@ def scan(
         return tf.nest.flatten(results), gradient
 
     if has_gradient():
-        flat = run(*[leaf for leaf in arguments.flatten() if leaf is not None])
+        flat = _told(run, [leaf for leaf in arguments.flatten() if leaf is not None])
         # The structure of the extras is known only after the step was traced.
         outputs, last_states, extras = tf.nest.pack_sequence_as(loop.structure, flat)
     else:
@@ -140,6 +140,19 @@ def scan(
         outputs = outputs[:time]
         extras = {name: stack[:time] for name, stack in extras.items()}
     return Scanned(outputs, last_states, extras)
+
+
+def _told(run: Callable[..., list[tf.Tensor]], leaves: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """`run(*leaves)`; what TensorFlow says of variables that it does not know, in words for who writes a cell."""
+    try:
+        return run(*leaves)
+    except TypeError as error:
+        if "must accept keyword argument 'variables'" not in str(error):
+            raise
+        raise ValueError(
+            "The step reads a variable that is no weight of its cell, and would give it no gradient: "
+            "make it an attribute of the cell."
+        ) from None
 
 
 def _once_differentiable(leaf: tf.Tensor) -> tf.Tensor:

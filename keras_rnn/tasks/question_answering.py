@@ -45,12 +45,8 @@ class QuestionAnswering(Task):
 
     # Data
 
-    def built_in_data(self, directory: str) -> dict[str, str]:
-        files = {}
-        for name, records in zip(("train", "dev", "test"), pipelines.house_stories(), strict=True):
-            files[name] = os.path.join(directory, f"{name}.jsonl")
-            pipelines.write_table(files[name], records)
-        return files
+    def built_in_data(self, directory):
+        return pipelines.write_tables(directory, pipelines.house_stories(), ".jsonl")
 
     def read(self, files, counts=None, answers=True, on_error="raise", json_lines=False):
         return pipelines.read_questions(

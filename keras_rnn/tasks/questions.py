@@ -11,6 +11,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn.tasks.reading import Reading, characters_before
 from keras_rnn.tasks.task import Server
+from keras_rnn.tasks.texts import by_length
 
 # Questions that one call of the model answers.
 ANSWERED_TOGETHER = 64
@@ -81,9 +82,8 @@ class QuestionServer(Server):
             )
             self.features.count_cut(contexts, questions, counts)
         answers = [{}] * len(records)
-        # Contexts of like length together: less padding.
-        order = sorted(range(len(records)), key=lambda number: len(records[number]["context"]))
-        for numbers in pipelines.in_chunks(order, ANSWERED_TOGETHER):
+        contexts = [record["context"] for record in records]
+        for numbers in by_length(contexts, ANSWERED_TOGETHER):
             result = self._ask("serving_default", [records[number] for number in numbers])
             for row, number in enumerate(numbers):
                 answers[number] = self._object(result, row, records[number])

@@ -17,6 +17,7 @@ from keras_rnn.tasks.blocks import in_blocks, padded
 from keras_rnn.tasks.inputs import format_of
 from keras_rnn.tasks.sounds import SoundFeatures, read_sound
 from keras_rnn.tasks.task import Server, Task, built, known_cell
+from keras_rnn.tasks.texts import by_length
 from keras_rnn.tasks.token_loss import token_loss
 
 # Files that `predict` hears instead of reading them as a manifest.
@@ -543,10 +544,8 @@ class SpeechServer(Server):
                 counts[f"cut to {seconds:g} seconds"] += 1
             spectrograms.append(self.features.spectrogram(waveform, rate))
         answers = [{}] * len(records)
-        # Sounds of like length together: less padding.
-        order = sorted(range(len(records)), key=lambda number: len(spectrograms[number]))
         run = self._functions["explained" if explained else "recognize"]
-        for numbers in pipelines.in_chunks(order, ANSWERED_TOGETHER):
+        for numbers in by_length(spectrograms, ANSWERED_TOGETHER):
             inputs = _batch([spectrograms[number] for number in numbers])
             result = {name: value.numpy() for name, value in run(**inputs).items()}
             for row, number in enumerate(numbers):

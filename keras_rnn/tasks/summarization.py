@@ -2,7 +2,6 @@
 
 import collections
 import functools
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,12 +70,8 @@ class Summarization(Task):
 
     # Data
 
-    def built_in_data(self, directory: str) -> dict[str, str]:
-        files = {}
-        for name, records in zip(("train", "dev", "test"), pipelines.town_notices(), strict=True):
-            files[name] = os.path.join(directory, f"{name}.jsonl")
-            pipelines.write_table(files[name], records)
-        return files
+    def built_in_data(self, directory):
+        return pipelines.write_tables(directory, pipelines.town_notices(), ".jsonl")
 
     def read(self, files, counts=None, answers=True, on_error="raise", json_lines=False):
         data = self.config.data

@@ -1,6 +1,6 @@
 """Texts as tasks hand them about: as arrays, by their lengths, blank or not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 
 import numpy as np
 import tensorflow as tf
@@ -27,10 +27,10 @@ def is_blank(texts: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_full_match(texts, BLANK_ONLY)
 
 
-def by_length(texts: Sequence[str], size: int) -> Iterator[list[int]]:
-    """The numbers of texts, `size` of like length together: less padding.
+def by_length(inputs: Sequence[Sized], size: int) -> Iterator[list[int]]:
+    """The numbers of texts or sounds, `size` of like length together: less padding.
 
     >>> [*by_length(["aaa", "a", "bb"], 2)]
     [[1, 2], [0]]
     """
-    return pipelines.in_chunks(sorted(range(len(texts)), key=lambda n: len(texts[n])), size)
+    return pipelines.in_chunks(sorted(range(len(inputs)), key=lambda n: len(inputs[n])), size)

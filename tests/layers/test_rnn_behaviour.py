@@ -783,3 +783,15 @@ def test_chunks_are_whole_steps(steps):
         ValueError, match=f"rematerialize must be a number of time steps.*got {steps}"
     ):
         keras_rnn.FusedRNN(keras_rnn.GRUCell(UNITS), rematerialize=steps)
+
+
+def test_a_variable_of_nobody_in_a_step_is_told_of():
+    outside = keras.Variable(np.ones(UNITS, "float32"))
+
+    class Careless(SpikingCell):
+        def step(self, projected, states, dot, memory=None):
+            return [ops.tanh(projected + outside * states[0])], {}
+
+    x = values(BATCH, TIME, FEATURES).astype("float32")
+    with pytest.raises(ValueError, match="variable that is no weight of its cell"):
+        keras_rnn.FusedRNN(Careless(UNITS, "float32"))(x)
