@@ -148,6 +148,11 @@ def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "-help", "help"):
         print(USAGE.format(tasks=", ".join(configs.TASKS)), end="")
         return 0 if arguments else 1
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{argument!r} holds bytes that are no UTF-8") from None
     command, rest = arguments[0], arguments[1:]
     if command not in FLAGS:
         raise UsageError(
@@ -175,7 +180,7 @@ def _run(arguments: list[str]) -> int:
 
 def _split(command: str, arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """What was typed, as plain flags and as `--config.K=V` overrides."""
-    typed, overrides = [], {}
+    typed, given, overrides = [], {}, {}
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
@@ -205,8 +210,10 @@ def _split(command: str, arguments: Sequence[str]) -> tuple[list[str], dict[str,
         if not equals:
             if not rest or rest[0].startswith("--"):
                 raise UsageError(f"--{name} needs a value: --{name}=VALUE")
-            argument = f"{argument}={rest.pop(0)}"
-        typed.append(argument)
+            value = rest.pop(0)
+        if given.setdefault(name, value) != value:
+            raise UsageError(f"--{name} is given twice")
+        typed.append(f"--{name}={value}")
     return typed, overrides
 
 

@@ -70,6 +70,10 @@ def prepare_data(task: Task, workdir: Workdir, train_data: str, dev_data: str, s
             os.makedirs(workdir.data, exist_ok=True)
             files = task.built_in_data(workdir.data)
             workdir.write(files, "data", "files.json")
+        # The folder may have been moved since.
+        files = {
+            name: os.path.join(workdir.data, os.path.basename(file)) for name, file in files.items()
+        }
         train_data, dev_data = files["train"], files["dev"]
     source = {
         "files": [_fingerprint(files) for files in (train_data, dev_data)],
@@ -85,6 +89,9 @@ def prepare_data(task: Task, workdir: Workdir, train_data: str, dev_data: str, s
             task.load(workdir.path, calibrated=False)
             before = facts.get("source")
             changed = isinstance(before, dict) and before.get("files") != source["files"]
+        if facts.get("source"):
+            # Should encoding end halfway, the examples are no longer those of what stands here.
+            workdir.write({**facts, "source": None}, "examples", "facts.json")
         facts = _encode_data(task, workdir, train_data, dev_data, seed)
         facts["source"] = source
         workdir.write(facts, "examples", "facts.json")

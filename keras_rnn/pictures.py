@@ -63,7 +63,7 @@ def draw_gates(gates: Mapping[str, Any], words: Sequence[str], title: str = "") 
             vmin=-limit if around_zero else 0.0,
             vmax=limit,
         )
-        axis.set_title(name, fontsize=10, loc="left")
+        axis.set_title(_plain(name), fontsize=10, loc="left")
         axis.set_ylabel("units")
         axis.set_yticks([])
         if axis is axes[-1]:
@@ -163,7 +163,9 @@ def draw_story(weights: Any, sentences: Sequence[str], title: str = "") -> Figur
     width = 0.08 * longest + 0.5 * array.shape[1] + 1.6
     figure, (axis,) = _figure(max(4.0, width), 0.28 * len(sentences) + 1.2, title=title)
     _heat_map(figure, axis, array)
-    axis.set_yticks(range(len(sentences)), sentences, fontfamily=_families("".join(sentences)))
+    axis.set_yticks(
+        range(len(sentences)), _plain(sentences), fontfamily=_families("".join(sentences))
+    )
     axis.set_xticks(range(array.shape[1]), [str(hop + 1) for hop in range(array.shape[1])])
     axis.set_xlabel("hop")
     return figure
@@ -254,7 +256,7 @@ def draw_alignment(
     width, height = 0.42 * len(source) + 2.2, 0.32 * len(target) + 1.4
     figure, (axis,) = _figure(max(3.5, width), max(2.4, height), title=title)
     _heat_map(figure, axis, array)
-    axis.set_yticks(range(len(target)), target, fontfamily=_families("".join(target)))
+    axis.set_yticks(range(len(target)), _plain(target), fontfamily=_families("".join(target)))
     _label_columns(axis, source, above=True)
     return figure
 
@@ -327,7 +329,7 @@ def draw_recognition(
         vmax=1.0,
         extent=(0, seconds, len(tokens) - 0.5, -0.5),
     )
-    below.set_yticks(range(len(tokens)), tokens, fontfamily=_families("".join(tokens)))
+    below.set_yticks(range(len(tokens)), _plain(tokens), fontfamily=_families("".join(tokens)))
     below.set_xlabel("seconds")
     return figure
 
@@ -415,7 +417,7 @@ def draw_transitions(
     limit = limit or 1.0
     image = axis.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     figure.colorbar(image, ax=axis, pad=0.02)
-    axis.set_yticks(range(len(rows)), rows, fontfamily=_families("".join(rows)))
+    axis.set_yticks(range(len(rows)), _plain(rows), fontfamily=_families("".join(rows)))
     axis.set_ylabel("from")
     axis.set_xlabel("to")
     _label_columns(axis, columns)
@@ -485,7 +487,7 @@ def _figure(width: float, height: float, rows: int = 1, title: str = "") -> tupl
     figure = Figure(figsize=(min(width, 40.0), min(height, 40.0)), layout="constrained")
     axes = figure.subplots(rows, 1, squeeze=False)[:, 0]
     if title:
-        figure.suptitle(title, fontfamily=_families(title))
+        figure.suptitle(_plain(title), fontfamily=_families(title))
     return figure, axes
 
 
@@ -502,7 +504,7 @@ def _label_columns(axis: Any, words: Sequence[str], above: bool = False) -> None
     labelled = [place for place, word in enumerate(words) if word]
     axis.set_xticks(
         labelled,
-        [words[place] for place in labelled],
+        [_plain(words[place]) for place in labelled],
         rotation=(45 if above else -45) if turned else 0,
         ha="left" if turned else "center",
         rotation_mode="anchor",
@@ -510,6 +512,13 @@ def _label_columns(axis: Any, words: Sequence[str], above: bool = False) -> None
     )
     if above:
         axis.xaxis.tick_top()
+
+
+def _plain(text: Any) -> Any:
+    """A text, or each of several, in which dollars are dollars: matplotlib reads two of them as mathematics."""
+    if not isinstance(text, str):
+        return [_plain(part) for part in text]
+    return text.replace("$", r"\$")
 
 
 def _families(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import csv
+import gzip
 import io
 import json
 import os
@@ -12,7 +13,7 @@ from typing import Any, TextIO
 
 import pipelines
 from keras_rnn.run import Run
-from keras_rnn.tasks.inputs import format_of
+from keras_rnn.tasks.inputs import delimiter_of, format_of
 
 # Records that are answered together.
 CHUNK = 256
@@ -83,7 +84,13 @@ def _answers(
 
 @contextlib.contextmanager
 def _opened(target: str) -> Iterator[TextIO]:
-    if target:
+    if target.lower().endswith(".gz"):
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(pipelines.atomic_write(target, binary=True))
+            # Without name and time, so that the same answers make the same file.
+            packed = stack.enter_context(gzip.GzipFile("", "wb", fileobj=raw, mtime=0))
+            yield stack.enter_context(io.TextIOWrapper(packed, encoding="utf-8", newline="\n"))
+    elif target:
         with pipelines.atomic_write(target) as file:
             yield file
     else:
@@ -131,7 +138,10 @@ class _Same:
         self.file, self.task = file, run.task
         data = run.config.data
         self.kind = format_of(source, self.task.input_column, data.delimiter)
-        self.delimiter = "," if pipelines.suffix(source) == ".csv" else data.delimiter or "\t"
+        self.source = source
+        self.delimiter = "\t"
+        if self.kind == "table":
+            self.delimiter = delimiter_of(source, data.delimiter)
         self.header = None
         self.bad_before_header = 0
 
@@ -150,6 +160,11 @@ class _Same:
                 self.header = list(row)
                 for fields in [self.header, *[[""] * len(row)] * self.bad_before_header]:
                     self._line(fields)
+            if row.keys() != set(self.header):
+                raise record.error(
+                    f"has the columns {', '.join(row)}, the first file {', '.join(self.header)}: "
+                    "--output_format=same writes one table"
+                )
             self._line([str(row[name]) for name in self.header])
 
     def _line(self, fields: list[str]):

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,7 @@ def expand(patterns: str | os.PathLike | Sequence[str | os.PathLike]) -> list[st
         if os.path.isdir(name):
             raise InputError(f"is a folder; name its files, for example {name.rstrip('/')}/*", name)
         if os.path.exists(name):
+            _refuse_pipe(name)
             files.append(name)
             continue
         if not glob.has_magic(name):
@@ -71,6 +73,14 @@ def expand(patterns: str | os.PathLike | Sequence[str | os.PathLike]) -> list[st
     if not files:
         raise InputError("no file is named")
     return files
+
+
+def _refuse_pipe(name: str) -> None:
+    if stat.S_ISFIFO(os.stat(name).st_mode):
+        raise InputError(
+            "is a pipe, and a file is read more than once; write it to one, or give it to predict's standard input",
+            name,
+        )
 
 
 def without_gz(file: str) -> str:
@@ -125,6 +135,8 @@ def beginning(file: str) -> bytes:
     Raises:
         InputError: as for `open_bytes`.
     """
+    if file != STANDARD_INPUT and os.path.exists(file):
+        _refuse_pipe(file)
     with open_bytes(file) as stream:
         looked_at = getattr(stream, "raw", None)
         if isinstance(looked_at, _Rejoined) and looked_at.head:  # and nothing was read since

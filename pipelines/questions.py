@@ -146,6 +146,8 @@ def _squad_records(file: str, answers: bool) -> Iterator[Record | InputError]:
         raise InputError(f"is not JSON: {error.msg}", file, error.lineno) from None
     except RecursionError:
         raise InputError("is not JSON: nested too deep", file) from None
+    except ValueError:
+        raise InputError("holds a number of too many digits", file) from None
     number, whole = 0, True
     for place, paragraph in _paragraphs(data, file):
         try:

@@ -464,6 +464,8 @@ def json_object(line: str, name: str, number: int) -> dict[str, object]:
         raise InputError("not a JSON object: nested too deep", name, number) from None
     except UnicodeEncodeError:
         raise InputError("holds half a surrogate pair, no text", name, number) from None
+    except ValueError:
+        raise InputError("holds a number of too many digits", name, number) from None
     if not isinstance(row, dict):
         kind = "a list" if isinstance(row, list) else type(row).__name__
         raise InputError(

@@ -29,6 +29,8 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
 # Strings a call: tokenizing one by one is twenty times slower.
 CHUNK = 1024
 
+NO_TOKEN = "no token is left for a vocabulary: the texts are empty, min_count too high or vocabulary_size too low"
+
 # Distinct tokens that counting keeps at most; the rarest go first.
 _MOST_COUNTED = 4_000_000
 
@@ -387,7 +389,7 @@ class WordpieceTokenizer(Tokenizer):
         counts = _count(lambda batch: split_words(batch)[0], texts, lower)
         kept = [(word, n) for word, n in sorted(counts.items()) if n >= min_count]
         if not kept:
-            raise InputError("there is no token to make a vocabulary of: the texts are empty")
+            raise InputError(NO_TOKEN)
         pieces = learner.learn(
             kept,
             vocab_size=size,
@@ -604,7 +606,7 @@ def _in_graph(function):
 
 def _require_tokens(tokenizer: Tokenizer) -> None:
     if tokenizer.size == len(SPECIAL_TOKENS):
-        raise InputError("there is no token to make a vocabulary of: the texts are empty")
+        raise InputError(NO_TOKEN)
 
 
 def _string_table(tokens: Sequence[str]) -> tf.lookup.StaticHashTable:

@@ -9,7 +9,10 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 
 from pipelines.errors import InputError
-from pipelines.files import open_bytes
+from pipelines.files import BYTE_ORDER_MARK, open_bytes
+
+# A header that speaks of more is none of vectors.
+LARGEST_DIMENSION = 2**20
 
 _HEADER = re.compile(rb"\s*\d+\s+\d+\s*$")
 
@@ -109,11 +112,15 @@ def _rows(file: str) -> Iterator[tuple[int | bytes, ...]]:
     dimension = 0
     with open_bytes(file) as stream:
         for number, line in enumerate(stream, start=1):
+            if number == 1:
+                line = line.removeprefix(BYTE_ORDER_MARK)
             line = line.strip(b" \t\r\n")
             if not line:
                 continue
             if number == 1 and _HEADER.match(line):
                 dimension = int(line.split()[1])
+                if not 1 <= dimension <= LARGEST_DIMENSION:
+                    raise InputError(f"the header speaks of {dimension} numbers a word", file, 1)
                 continue
             dimension = dimension or _dimension(line, file, number)
             # From the right, because some GloVe words hold blanks themselves.

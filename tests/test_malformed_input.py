@@ -24,7 +24,7 @@ SMALL = {"tokenizer": "words", "units": 4, "jit_compile": "false", "epochs": 1}
 NOT_THERE = {("question_answering", "tokenizer")}
 
 
-def train(task, *files, **settings):
+def train(task, *files, workdir="new", **settings):
     """A training command on files of the case's folder; `data__text` is the key `data.text`."""
     names = dict(zip(("train_data", "dev_data"), files, strict=False))
     flags = [f"--{flag}={name}" for flag, name in names.items()]
@@ -33,7 +33,7 @@ def train(task, *files, **settings):
         f"--config.{name.replace('__', '.')}={value}"
         for name, value in {**small, **settings}.items()
     ]
-    return ["train", f"--task={task}", "--workdir=new", *flags, *keys]
+    return ["train", f"--task={task}", f"--workdir={workdir}", *flags, *keys]
 
 
 def on(file, content, message, task="classification", **settings):
@@ -735,8 +735,8 @@ def train_on_sounds(folder):
     sound, manifest = folder / "a.wav", folder / "m.jsonl"
     sound.write_bytes(wav())
     manifest.write_bytes(lines(*[{"audio": "a.wav", "text": "one two"}] * 12))
-    command = train("speech_recognition", manifest, mels=4, layers=2, epochs=0)
-    assert app.main([*command, f"--workdir={folder / 'w'}"]) == 0
+    settings = {"mels": 4, "layers": 2, "epochs": 0, "workdir": folder / "w"}
+    assert app.main(train("speech_recognition", manifest, **settings)) == 0
 
 
 TRAININGS = {"questions": train_on_stories, "sounds": train_on_sounds}

@@ -18,6 +18,7 @@ from keras_rnn.cells.nas import NASCell
 from keras_rnn.cells.peephole_lstm import PeepholeLSTMCell
 from keras_rnn.cells.query_reduction import QueryReductionCell
 from keras_rnn.cells.simple_rnn import SimpleRNNCell
+from keras_rnn.cells.wrapper import WrapperCell
 from keras_rnn.cells.zoneout import ZoneoutCell
 
 CELLS = {
@@ -67,11 +68,13 @@ def make_cell(name: str, /, units: int, **kwargs) -> Cell:
 
 
 def registered_cells(name: str | None = None) -> dict[str, type[Cell]]:
-    """The cells registered with Keras for saving, by "package>Name": all of them, or those of a name."""
+    """The cells registered with Keras for saving, by "package>Name": all of them, or those of a name; not those that
+    want another cell.
+    """
     return {
         registered: cell
         for registered, cell in keras.saving.get_custom_objects().items()
-        if isinstance(cell, type) and issubclass(cell, Cell)
+        if isinstance(cell, type) and issubclass(cell, Cell) and not issubclass(cell, WrapperCell)
         if name in (None, registered, registered.split(">")[-1])
     }
 

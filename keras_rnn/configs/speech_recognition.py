@@ -97,6 +97,7 @@ def keys() -> list[Key]:
             30.0,
             "longest sound; training leaves longer ones out, else the rest is cut",
             minimum=0.1,
+            maximum=86400.0,
         ),
         Key(
             "speed",

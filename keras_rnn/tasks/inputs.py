@@ -49,13 +49,26 @@ def format_of(file: str, column: str, delimiter: str = "") -> str:
             row = json.loads(first)
         except ValueError:
             return "lines"
-        return "jsonl" if isinstance(row, dict) and column in row else "lines"
+        return "jsonl" if isinstance(row, dict) else "lines"
     names = {column, *column.split(",")}
     for separator in (delimiter, "\t", ","):
         header = first.split(separator) if separator else []
         if len(header) > 1 and names & {part.strip() for part in header}:
             return "table"
     return "lines"
+
+
+def delimiter_of(file: str, delimiter: str = "") -> str:
+    """What separates the columns of a table: as the config says, else as the suffix or the header does."""
+    if delimiter:
+        return pipelines.checked_delimiter(delimiter)
+    file = pipelines.expand(file)[0]
+    if file.startswith("tfds:"):
+        return "\t"
+    suffix = pipelines.suffix(file)
+    if suffix in _TABLES:
+        return "," if suffix == ".csv" else "\t"
+    return "\t" if "\t" in _first_line(file) else ","
 
 
 def tagged_format_of(file: str, tags: Collection[str]) -> str:

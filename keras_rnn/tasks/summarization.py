@@ -46,7 +46,8 @@ class Summarization(Task):
             )
         if config.coverage_weight and not config.coverage:
             raise pipelines.InputError(
-                f"--config.coverage_weight={config.coverage_weight:g} goes with --config.coverage=true"
+                f"--config.coverage_weight={config.coverage_weight:g} goes with --config.coverage=true; to do without, "
+                "add --config.coverage_weight=0"
             )
         self.features: CopyFeatures | None = None
         # k of the baseline, the first k words of a text, and the words of the longest training summary.

@@ -250,7 +250,8 @@ class Tagging(Task):
                     counts, "tags that the training data lack, counted as errors", record, place
                 )
                 letter = schemes.split_tag(tag)[0]
-                spelled[place] = f"{letter}-{UNSEEN}" if letter in schemes.SPAN_LETTERS else UNSEEN
+                in_span = self.scheme != "plain" and letter in schemes.SPAN_LETTERS
+                spelled[place] = f"{letter}-{UNSEEN}" if in_span else UNSEEN
         return spelled
 
     @functools.cached_property

@@ -82,9 +82,10 @@ class TokenFeatures(tf.Module):
                 "characters", characters, size, min_count=least
             )
         if config.attributes:
-            # What occurs once teaches the vector of the unknown attribute.
+            # What occurs once teaches the vector of the unknown attribute, unless all does.
+            least = min(2, max(attributes.values(), default=1))
             spelling = given.get("attributes") or pipelines.tokenizer_of_counts(
-                "words", attributes, size, min_count=2
+                "words", attributes, size, min_count=least
             )
         if config.vectors:
             vectors = given.get("vectors") or vector_tokenizer(config, counts)
