@@ -138,10 +138,8 @@ class _Same:
         self.file, self.task = file, run.task
         data = run.config.data
         self.kind = format_of(source, self.task.input_column, data.delimiter)
-        self.source = source
-        self.delimiter = "\t"
-        if self.kind == "table":
-            self.delimiter = delimiter_of(source, data.delimiter)
+        is_table = self.kind == "table"
+        self.delimiter = delimiter_of(source, data.delimiter) if is_table else "\t"
         self.header = None
         self.bad_before_header = 0
 

@@ -85,9 +85,8 @@ class Dot:
     ) -> tf.Tensor:
         if variable not in self._blocks or operand.shape.rank != 2:
             return product(operand, variable, columns, rows)
-        if (
-            not operand.dtype.is_floating
-        ):  # ids, or a state of ones and zeros: as numbers of the weight's kind
+        # Ids, or a state of ones and zeros, count as numbers of the weight's kind.
+        if not operand.dtype.is_floating:
             operand = tf.cast(operand, self._blocks.dtype(variable))
         if self._kept is None:
             block = self._blocks(variable, columns, rows)
