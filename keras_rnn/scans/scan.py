@@ -130,7 +130,7 @@ def scan(
         return tf.nest.flatten(results), gradient
 
     if has_gradient():
-        flat = _told(run, [leaf for leaf in arguments.flatten() if leaf is not None])
+        flat = _in_words_of_cells(run, [leaf for leaf in arguments.flatten() if leaf is not None])
         # The structure of the extras is known only after the step was traced.
         outputs, last_states, extras = tf.nest.pack_sequence_as(loop.structure, flat)
     else:
@@ -142,7 +142,9 @@ def scan(
     return Scanned(outputs, last_states, extras)
 
 
-def _told(run: Callable[..., list[tf.Tensor]], leaves: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+def _in_words_of_cells(
+    run: Callable[..., list[tf.Tensor]], leaves: Sequence[tf.Tensor]
+) -> list[tf.Tensor]:
     """`run(*leaves)`; what TensorFlow says of variables that it does not know, in words for who writes a cell."""
     try:
         return run(*leaves)

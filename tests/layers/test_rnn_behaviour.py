@@ -661,24 +661,16 @@ def test_rematerialized_equals_kept(every, mode):
     )
 
 
-class SpikingCell(keras_rnn.Cell):
+class SpikingCell(keras_rnn.StandardCell):
     """What is multiplied by its recurrent weight are ones and zeros, of a type of the caller's choice."""
 
     def __init__(self, units, kind, **kwargs):
-        super().__init__(**kwargs)
-        self.units = self.state_size = units
+        super().__init__(units, **kwargs)
         self.kind = kind
-
-    def build(self, input_shape):
-        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
-        self.recurrent = self.add_weight(shape=(self.units, self.units), name="recurrent")
-
-    def project(self, x, dot, training=False):
-        return dot(x, self.kernel)
 
     def step(self, projected, states, dot, memory=None):
         spikes = ops.cast(states[0] > 0, self.kind)
-        return [ops.tanh(projected + dot(spikes, self.recurrent))], {}
+        return [ops.tanh(projected + dot(spikes, self.recurrent_kernel))], {}
 
 
 @pytest.mark.parametrize("kind", ["int32", "bool", "float32"])

@@ -41,28 +41,17 @@ class WideCell(keras_rnn.Cell):
 
 
 @register
-class MatrixCell(keras_rnn.Cell):
+class MatrixCell(keras_rnn.StandardCell):
     """Its second state is a matrix [units, 2] for each row."""
 
     def __init__(self, units, **kwargs):
-        super().__init__(**kwargs)
-        self.units = units
+        super().__init__(units, **kwargs)
         self.state_size = [units, (units, 2)]
-
-    def build(self, input_shape):
-        self.kernel = self.add_weight(shape=(input_shape[-1], self.units), name="kernel")
-        self.recurrent = self.add_weight(shape=(self.units, self.units), name="recurrent")
-
-    def project(self, x, dot, training=False):
-        return dot(x, self.kernel)
 
     def step(self, projected, states, dot, memory=None):
         a_prev, s_prev = states
-        a = ops.tanh(projected + dot(a_prev, self.recurrent) + s_prev[..., 0])
+        a = ops.tanh(projected + dot(a_prev, self.recurrent_kernel) + s_prev[..., 0])
         return [a, ops.stack([a, s_prev[..., 0]], axis=-1)], {}
-
-    def get_config(self):
-        return {**super().get_config(), "units": self.units}
 
 
 @pytest.fixture(autouse=True)
