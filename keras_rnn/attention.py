@@ -122,9 +122,9 @@ class AttentionPooling(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, h_shape: tuple[int | None, ...]) -> None:
-        self.kernel = _add_kernel(self, "kernel", h_shape[-1])
+        self.kernel = _add_weight(self, "kernel", h_shape[-1], self.units)
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
-        self.context_vector = _add_vector(self, "context_vector")
+        self.context_vector = _add_weight(self, "context_vector", self.units)
 
     def call(
         self, h: Tensor, mask: Tensor | None = None, return_weights: bool = False
@@ -202,13 +202,8 @@ class StructuredSelfAttention(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, h_shape: tuple[int | None, ...]) -> None:
-        self.kernel = _add_kernel(self, "kernel", h_shape[-1])
-        self.row_kernel = self.add_weight(
-            shape=(self.units, self.rows),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            name="row_kernel",
-        )
+        self.kernel = _add_weight(self, "kernel", h_shape[-1], self.units)
+        self.row_kernel = _add_weight(self, "row_kernel", self.units, self.rows)
 
     def call(
         self, h: Tensor, mask: Tensor | None = None, return_weights: bool = False
@@ -410,7 +405,7 @@ class BahdanauAttention(Attention):
     ) -> None:
         _build_additive(self, query_shape, memory_shape)
         if self.coverage:
-            self.coverage_vector = _add_vector(self, "coverage_vector")
+            self.coverage_vector = _add_weight(self, "coverage_vector", self.units)
 
     def keys(self, memory: Tensor, dot: Dot = matmul_dot) -> Tensor:
         return dot(memory, self.memory_kernel)
@@ -476,16 +471,8 @@ class LocationAttention(Attention):
         self, query_shape: tuple[int | None, ...], memory_shape: tuple[int | None, ...]
     ) -> None:
         _build_additive(self, query_shape, memory_shape)
-        options = {
-            "initializer": self.kernel_initializer,
-            "regularizer": self.kernel_regularizer,
-        }
-        self.location_filters = self.add_weight(
-            shape=(self.width, self.filters), name="location_filters", **options
-        )
-        self.location_kernel = self.add_weight(
-            shape=(self.filters, self.units), name="location_kernel", **options
-        )
+        self.location_filters = _add_weight(self, "location_filters", self.width, self.filters)
+        self.location_kernel = _add_weight(self, "location_kernel", self.filters, self.units)
 
     def keys(self, memory: Tensor, dot: Dot = matmul_dot) -> Tensor:
         return dot(memory, self.memory_kernel)
@@ -566,7 +553,7 @@ class LuongAttention(Attention):
                 f"{query_shape[-1]} features; it must have {self.units}, or use score='concat'."
             )
         if self.score == "general":
-            self.memory_kernel = _add_kernel(self, "memory_kernel", memory_shape[-1])
+            self.memory_kernel = _add_weight(self, "memory_kernel", memory_shape[-1], self.units)
         elif memory_shape[-1] != self.units:
             raise ValueError(
                 f"LuongAttention(units={self.units}, score='dot'): the memory has "
@@ -595,21 +582,13 @@ def _positive(value: Any, name: str, layer: keras.layers.Layer) -> int:
     return value
 
 
-def _add_kernel(layer: Any, name: str, features: int) -> Any:
+def _add_weight(layer: Any, name: str, *shape: int) -> Any:
+    initializer = layer.kernel_initializer
+    # Asked twice, an initializer of Keras draws the same numbers: weights that share one would begin alike.
+    if isinstance(initializer, keras.initializers.Initializer):
+        initializer = initializer.clone()
     return layer.add_weight(
-        shape=(features, layer.units),
-        initializer=layer.kernel_initializer,
-        regularizer=layer.kernel_regularizer,
-        name=name,
-    )
-
-
-def _add_vector(layer: Any, name: str) -> Any:
-    return layer.add_weight(
-        shape=(layer.units,),
-        initializer=layer.kernel_initializer,
-        regularizer=layer.kernel_regularizer,
-        name=name,
+        shape=shape, initializer=initializer, regularizer=layer.kernel_regularizer, name=name
     )
 
 
@@ -619,9 +598,9 @@ def _times_vector(hidden: Tensor, vector: Any) -> Tensor:
 
 
 def _build_additive(layer: Attention, query_shape: Any, memory_shape: Any) -> None:
-    layer.query_kernel = _add_kernel(layer, "query_kernel", query_shape[-1])
-    layer.memory_kernel = _add_kernel(layer, "memory_kernel", memory_shape[-1])
-    layer.score_vector = _add_vector(layer, "score_vector")
+    layer.query_kernel = _add_weight(layer, "query_kernel", query_shape[-1], layer.units)
+    layer.memory_kernel = _add_weight(layer, "memory_kernel", memory_shape[-1], layer.units)
+    layer.score_vector = _add_weight(layer, "score_vector", layer.units)
 
 
 def _additive_scores(layer: Attention, query: Tensor, keys: Tensor, dot: Dot) -> Tensor:

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_rnn.attention import (
     AttentionPooling,
     BahdanauAttention,
+    LocationAttention,
     LuongAttention,
     StructuredSelfAttention,
     masked_softmax,
@@ -421,3 +422,25 @@ def test_a_trained_pooling_finds_the_word_that_matters():
     model.fit(h, answer, batch_size=64, epochs=15, verbose=0)
     alpha = np.asarray(pooling(h, return_weights=True)[1])
     assert np.mean(alpha.argmax(1) == place) > 0.95
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        AttentionPooling,
+        lambda units: StructuredSelfAttention(units, rows=units),
+        lambda units: BahdanauAttention(units, coverage=True),
+        lambda units: LuongAttention(units, score="concat"),
+        lambda units: LocationAttention(units, filters=units),
+    ],
+)
+def test_weights_do_not_begin_alike(make):
+    layer, features = make(64), [None, None, 64]
+    layer.build(
+        *[features] * (1 if isinstance(layer, (AttentionPooling, StructuredSelfAttention)) else 2)
+    )
+    drawn = [weight.numpy().ravel() for weight in layer.weights if weight.numpy().any()]
+    assert len(drawn) > 1
+    for one, other in itertools.combinations(drawn, 2):
+        size = min(one.size, other.size)
+        assert abs(np.corrcoef(one[:size], other[:size])[0, 1]) < 0.6
