@@ -164,7 +164,11 @@ def _run(arguments: list[str]) -> int:
         return 0
     typed, overrides = _split(command, rest)
     values = _parse(command, typed)
-    sys.path.insert(0, os.getcwd())
+    # The user's modules, after all others: no file that lies here by chance takes the place of a library.
+    sys.path.append(os.getcwd())
+    if hasattr(sys.stdout, "reconfigure"):
+        # What a terminal cannot show is no reason to end.
+        sys.stdout.reconfigure(errors="backslashreplace")
     from keras_rnn import start
 
     try:

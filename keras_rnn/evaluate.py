@@ -34,5 +34,7 @@ def evaluate(run: Run, data: str = "") -> dict[str, Any]:
         result = task.judge(forward, batches)
     for reason, count in counts.items():
         print(f"{count:,} {reason}", file=sys.stderr)
-    print(json.dumps(result, ensure_ascii=False), flush=True)
+    # JSON everywhere, also where standard output has no letters beyond ASCII.
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    print(json.dumps(result, ensure_ascii=not unicode), flush=True)
     return result

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class Data:
         cut: what was cut on the way, and of how many examples.
         pictured: the records of dev that TensorBoard shows after each evaluation.
         changed: whether the examples are others than the last time.
+        new_dev: whether those of dev are, so that earlier scores are no measure for later ones.
     """
 
     train: pipelines.ExampleStore
@@ -32,6 +33,7 @@ class Data:
     cut: dict[str, int]
     pictured: list[pipelines.Record]
     changed: bool = False
+    new_dev: bool = False
 
 
 def split(strata: Iterable[str], seed: int, share: float = DEV_SHARE) -> np.ndarray:
@@ -83,19 +85,21 @@ def prepare_data(task: Task, workdir: Workdir, train_data: str, dev_data: str, s
     for name in configs.config.CONTINUABLE:
         source["config"].pop(name)
     facts = workdir.read("examples", "facts.json", default={})
-    changed = False
+    changed = new_dev = False
     if facts.get("source") != source:
         if workdir.exists():
             task.load(workdir.path, calibrated=False)
             before = facts.get("source")
             changed = isinstance(before, dict) and before.get("files") != source["files"]
+            # Without files of its own dev is a part of the training data.
+            new_dev = changed and (not dev_data or before["files"][1] != source["files"][1])
         if facts.get("source"):
             # Should encoding end halfway, the examples are no longer those of what stands here.
             workdir.write({**facts, "source": None}, "examples", "facts.json")
         facts = _encode_data(task, workdir, train_data, dev_data, seed)
         facts["source"] = source
         workdir.write(facts, "examples", "facts.json")
-    return dataclasses.replace(open_data(task, workdir), changed=changed)
+    return dataclasses.replace(open_data(task, workdir), changed=changed, new_dev=new_dev)
 
 
 def open_data(task: Task, workdir: Workdir) -> Data:
@@ -149,11 +153,7 @@ def _encode_data(
 ) -> dict[str, Any]:
     in_dev = None
     if not dev_data:
-        in_dev = split((task.stratum(record) for record in task.read(train_data)), seed)
-        if not in_dev.any():
-            raise pipelines.InputError(
-                "has too few examples to split a dev set off; give --dev_data", train_data
-            )
+        in_dev = chosen_for_dev(task, train_data, seed)
 
     counts = collections.Counter()
 
@@ -182,6 +182,38 @@ def _encode_data(
         files = train_data if name == "train" else dev_data or train_data
         write_examples(folder, encoded, task, counts, files)
     return {"cut": dict(counts), "fixed": fixed}
+
+
+def chosen_for_dev(task: Task, train_data: str, seed: int) -> np.ndarray:
+    """Which examples of the training data make the dev set, where none is given: bool [examples]."""
+    in_dev = split((task.stratum(record) for record in task.read(train_data)), seed)
+    if task.several_labels:
+        _keep_labels(in_dev, map(task.labels_of, task.read(train_data)))
+    if not in_dev.any():
+        raise pipelines.InputError(
+            "has too few examples to split a dev set off; give --dev_data", train_data
+        )
+    return in_dev
+
+
+def _keep_labels(in_dev: np.ndarray, labels: Iterable[Collection[str]]) -> None:
+    """Takes examples back from dev whose labels no example of training would have.
+
+    >>> in_dev = np.array([True, False, True])
+    >>> _keep_labels(in_dev, [["a", "rare"], ["a", "b"], ["b"]])
+    >>> in_dev.tolist()
+    [False, False, True]
+    """
+    known, asked = set(), {}
+    for number, some in enumerate(labels):
+        if in_dev[number]:
+            asked[number] = some
+        else:
+            known.update(some)
+    for number, some in asked.items():
+        if not known.issuperset(some):
+            in_dev[number] = False
+            known.update(some)
 
 
 def write_examples(

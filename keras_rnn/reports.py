@@ -105,6 +105,11 @@ class Bar(Lines):
         sys.stdout.write("\r\033[K")
         log(self.line(epoch, logs))
 
+    def on_train_end(self, logs=None):
+        # Whatever ended the epoch before its end is told on a line of its own.
+        sys.stdout.write("\r\033[K")
+        sys.stdout.flush()
+
     def bar(self, batch: int) -> str:
         """The bar after so many batches of the epoch."""
         trainer = self.trainer

@@ -159,6 +159,10 @@ def _train(
         trainer = Trainer(task, model, folder, data, programs)
         resumed = trainer.restore()
     _check_same_start(trainer)
+    if resumed and data.new_dev:
+        trainer.state.best = None
+        trainer.state.judged_without_better = 0
+        trainer.save(better=False, finished="")
     if resumed and {*changed} - {*configs.config.WITHOUT_EFFECT}:
         # Whoever changed epochs or the learning rate wants to see what comes of it. Kept before config.json has the
         # change, after which the same command would find nothing changed.

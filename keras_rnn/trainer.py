@@ -339,6 +339,9 @@ class Trainer:
             if looking or at_end:
                 self._look(losses)
                 state.gradient_norm = float(norm)
+                # The update that such gradients made is in no loss yet. Loss scaling passes over them.
+                if not isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer):
+                    self._finite(state.gradient_norm, "the norm of the gradients")
                 logs = self._running()
                 losses.clear()
             callbacks.on_train_batch_end(state.batch - 1, logs)
@@ -477,12 +480,13 @@ class Trainer:
                 if set(values.files) != set(variables):
                     raise pipelines.InputError("holds the weights of another model", path)
                 for name, variable in variables.items():
-                    if tuple(values[name].shape) != tuple(variable.shape):
+                    value = values[name]
+                    if tuple(value.shape) != tuple(variable.shape):
                         raise pipelines.InputError("holds the weights of another model", path)
                     if name.startswith("metric/"):
-                        self.replicas.start_sum_with(variable.value, values[name])
+                        self.replicas.start_sum_with(variable.value, value)
                     else:
-                        variable.assign(values[name])
+                        variable.assign(value)
         except (OSError, ValueError, TypeError, EOFError, *_DAMAGED) as error:
             if isinstance(error, pipelines.InputError):
                 raise

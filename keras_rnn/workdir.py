@@ -5,6 +5,7 @@ import fcntl
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -14,10 +15,17 @@ from keras_rnn import configs
 
 CONFIG = "config.json"
 
+# Tells a run's folder from others until there is a config.json.
+MARK = ".keras_rnn"
+
+# A checkpoint's name.
+_CHECKPOINT = re.compile(r"step-\d{8,}(-\d+)?")
+
 
 class Workdir:
     """A run's folder.
 
+        .keras_rnn      tells that it is one
         config.json     task, data files, config, versions
         vocabulary*     what was learnt from the training data before training
         examples/       the encoded examples, and a few dev records as they were read
@@ -47,12 +55,30 @@ class Workdir:
         return os.path.exists(self.file(CONFIG))
 
     def make(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            InputError: it cannot be made, or it is none of a run and holds what a run would write over.
+        """
         if os.path.exists(self.path) and not os.path.isdir(self.path):
             raise pipelines.InputError("is a file; --workdir names a folder", self.path)
         try:
             os.makedirs(self.path, exist_ok=True)
         except OSError as error:
             raise pipelines.InputError(f"cannot be made: {error.strerror}", self.path) from None
+        if self.exists() or os.path.exists(self.file(MARK)):
+            return
+        for folder in (self.checkpoints, self.examples, self.tensorboard, self.data):
+            if os.path.lexists(folder):
+                raise pipelines.InputError(
+                    f"is no folder of a run, and has {os.path.basename(folder)}, which a run would write over; "
+                    "use another --workdir",
+                    self.path,
+                )
+        with pipelines.atomic_write(self.file(MARK)) as file:
+            file.write(
+                "A run of keras_rnn: its files are written, and removed, by keras-rnn train.\n"
+            )
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -135,8 +161,8 @@ class Workdir:
     def write_index(self, index: dict[str, Any]) -> None:
         """Writes the index, then removes the checkpoints that it does not name."""
         self.write(index, "checkpoints", "index.json")
-        kept = {index.get("last"), index.get("best"), "index.json"}
-        for name in os.listdir(self.checkpoints):
+        kept = {index.get("last"), index.get("best")}
+        for name in filter(_CHECKPOINT.fullmatch, os.listdir(self.checkpoints)):
             if name not in kept:
                 shutil.rmtree(os.path.join(self.checkpoints, name), ignore_errors=True)
 

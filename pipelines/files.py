@@ -31,7 +31,7 @@ LONGEST_LINE = 64 * 2**20
 _AT_HAND = 2**16
 
 # What `_new_name` makes.
-_PART = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.part")
+_PART = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.part")
 
 _UNREADABLE = (EOFError, zlib.error, gzip.BadGzipFile)
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -253,11 +253,25 @@ def _new_name(path: str) -> str:
 def remove_parts(folder: str | os.PathLike) -> None:
     """Removes what killed processes left half-written in a folder and below it."""
     for parent, folders, names in os.walk(folder):
-        for name in filter(_PART.fullmatch, names):
+        for name in filter(_is_left, names):
             os.remove(os.path.join(parent, name))
-        for name in filter(_PART.fullmatch, list(folders)):
+        for name in filter(_is_left, list(folders)):
             folders.remove(name)
             shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+
+
+def _is_left(name: str) -> bool:
+    """Whether a file or folder of this name is half-written, by a process that is no more."""
+    part = _PART.fullmatch(name)
+    if part is None:
+        return False
+    try:
+        os.kill(int(part[1]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # another user's
+        pass
+    return False
 
 
 def _cannot_write(path: str, error: OSError) -> InputError:

@@ -113,7 +113,8 @@ def _question(record: Record, answers: bool) -> Record:
         raise record.error(
             'the answer is empty; "answer": [] says that the context holds no answer'
         )
-    for start in _listed(record.get("answer_start", [])):
+    # A cell of a table may be empty, a list may not hold nothing.
+    for start in _listed(record.get("answer_start") or []):
         try:
             fields["starts"].append(int(start))
         except (ValueError, TypeError, OverflowError):

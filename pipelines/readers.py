@@ -19,6 +19,9 @@ MAX_BYTES = 65536
 # In a TSV file an opening quote is more often natural text than a field of many lines.
 _LONGEST_QUOTED_IN_TSV = 2**18
 
+# What stands within quotes.
+_QUOTED = re.compile('(?:[^"]|"")*+')
+
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
 _JSON = (".jsonl", ".json", ".ndjson")
 _SPELLED = {"\\t": "\t", "tab": "\t", "comma": ",", "semicolon": ";"}
@@ -82,7 +85,7 @@ def read_table(
         delimiter: one character, or `\\t`; by default the suffix decides.
         max_bytes: longer fields are cut at a character and counted.
         counts: a `collections.Counter` that takes what was cut, by reason.
-        optional: fields that may lack their column (labels, when predicting).
+        optional: fields that may lack their column, or be null (labels, when predicting).
         on_error: "raise", or "yield" to put an `InputError` in place of a bad row and go on.
             A bad file (missing, no such column, damaged gzip) always raises.
         json_lines: one JSON object a line, whatever the suffix says: for standard input.
@@ -205,7 +208,8 @@ def _sources(
         if not missing:
             sources[field] = names
         elif field not in optional:
-            there = ", ".join(map(repr, present)) or "none"
+            there = ", ".join(_begun(column) for column in itertools.islice(present, 20)) or "none"
+            there += ", …" if len(present) > 20 else ""
             hint = ""
             if len(present) == 1:
                 hint = next((f" (is the delimiter {d!r}?)" for d in ";,\t|" if d in there), "")
@@ -216,6 +220,10 @@ def _sources(
                 line,
             )
     return sources
+
+
+def _begun(name: str) -> str:
+    return repr(name if len(name) <= 100 else name[:100] + "…")
 
 
 # Tables
@@ -242,10 +250,13 @@ def _table_records(
     rows = _Rows(lines, delimiter, name)
     header, line_number = rows.header(line_number, line)
     sources = _sources(columns, header, optional, name, line_number)
-    for names in sources.values():
+    for field, names in [*sources.items()]:
         for column in names:
-            if header.count(column) > 1:
+            if header.count(column) == 1:
+                continue
+            if field not in optional:
                 raise InputError(f"the header names the column {column!r} twice", name, line_number)
+            sources.pop(field, None)
     header = _told_apart(header)
     any_row = False
     for number, row in rows.rows(len(header)):
@@ -287,21 +298,17 @@ class _Rows:
         self.waiting: collections.deque[tuple[int, str | InputError]] = collections.deque()
         self.delimiter = delimiter
         self.name = name
-        # A doubled quote is never taken apart to close a field (`*+`). In TSV files quotes are
-        # natural text, so a quote counts only round a whole field.
+        # In TSV files quotes are natural text, so a quote counts only round a whole field.
         self.natural = delimiter == "\t"
-        escaped = re.escape(delimiter)
-        self.quoted_whole = re.compile(f'"((?:[^"]|"")*+)"(?={escaped}|$)', re.DOTALL)
-        self.quoted = re.compile('"((?:[^"]|"")*+)"', re.DOTALL)
 
     def header(self, number: int, line: str) -> tuple[list[str], int]:
-        fields = self._split(line)
-        while fields is None:
+        fields, held = self._split(line, may_open=not self.natural)
+        while held is not None:
             following = next(self.lines, None)
             if following is None or isinstance(following[1], InputError):
                 raise InputError("a quote in the header is never closed", self.name, number)
-            line = f"{line}\n{following[1]}"
-            fields = self._split(line)
+            more, held = self._split(following[1], held)
+            fields += more
         return [field.strip() for field in fields], number
 
     def rows(self, width: int) -> Iterator[tuple[int, list[str] | InputError]]:
@@ -316,27 +323,29 @@ class _Rows:
         return self.waiting.popleft() if self.waiting else next(self.lines, None)
 
     def _row(self, number: int, line: str, width: int) -> list[str] | InputError:
+        plain = line.split(self.delimiter)
         if '"' not in line:
-            fields = line.split(self.delimiter)
-            if len(fields) == width:
-                return fields
-            return self._ragged(number, fields, width)
-        fields = self._split(line)
-        if fields is not None and len(fields) == width:
+            return plain if len(plain) == width else self._ragged(number, plain, width)
+        fields, held = self._split(line, may_open=not self.natural)
+        if held is None and len(fields) == width:
             if not self._opens_a_field_of_lines(fields, width):
                 return fields
             return self._joined(line, width) or fields
-        plain = line.split(self.delimiter)
         if self.natural and len(plain) == width:
             return plain
-        if fields is not None and not (self.natural and self._may_go_on(line)):
+        if held is None and not self.natural:
             return self._ragged(number, fields, width)
         joined = self._joined(line, width)
         if joined is not None:
             return joined
         if self.natural:
-            return self._ragged(number, plain, width)
-        return InputError("the quote that opens a field here is never closed", self.name, number)
+            return self._ragged(number, fields, width)
+        return InputError(
+            f"the quote that opens a field here is never closed, or not in a row of {width} fields, "
+            "as the header has",
+            self.name,
+            number,
+        )
 
     def _opens_a_field_of_lines(self, fields: list[str], width: int) -> bool:
         """Whether a row that is whole as it stands goes on: TSV, last field, and no row after."""
@@ -349,32 +358,26 @@ class _Rows:
         line = following[1]
         return isinstance(line, str) and len(line.split(self.delimiter)) != width
 
-    def _may_go_on(self, line: str) -> bool:
-        return any(field.startswith('"') for field in line.split(self.delimiter))
-
     def _joined(self, line: str, width: int) -> list[str] | None:
         """Takes following lines into a quoted field; gives them back if that makes no row."""
         taken: list[tuple[int, str | InputError]] = []
-        size, pieces, quotes = len(line), [line], line.count('"')
-        limit = _LONGEST_QUOTED_IN_TSV if self.natural else _files.LONGEST_LINE
-        while size <= limit:
+        fields, held = self._split(line)
+        size, limit = len(line), _LONGEST_QUOTED_IN_TSV if self.natural else _files.LONGEST_LINE
+        while held is not None and size <= limit:
             following = self._next()
             if following is None:
                 break
             taken.append(following)
-            if isinstance(following[1], InputError):
+            line = following[1]
+            if isinstance(line, InputError):
                 break
-            pieces.append(following[1])
-            size += len(following[1]) + 1
-            quotes += following[1].count('"')
-            # Only an even number of quotes can close the field, so only then is it split.
-            if quotes % 2 or '"' not in following[1]:
-                continue
-            fields = self._split("\n".join(pieces))
-            if fields is not None and len(fields) == width:
+            size += len(line) + 1
+            more, still = self._split(line, held, may_open=not self.natural)
+            if self.natural and more and len(fields) + len(more) != width:
+                more, still = self._split(line, held)
+            fields, held = fields + more, still
+            if more and held is None and len(fields) == width:
                 return fields
-            if fields is not None and not self.natural:
-                break
         self.waiting.extendleft(reversed(taken))
         return None
 
@@ -386,24 +389,41 @@ class _Rows:
             number,
         )
 
-    def _split(self, line: str) -> list[str] | None:
-        """The fields of a line, or None if a quoted field does not end in it."""
-        if '"' not in line:
-            return line.split(self.delimiter)
+    def _split(
+        self, line: str, held: list[str] | None = None, may_open: bool = True
+    ) -> tuple[list[str], list[str] | None]:
+        """The fields that end in a line, and the lines of the one that goes on in the next; neither where what began
+        with a quote turns out to be no quoted field.
+
+        Arguments:
+            line: without its end.
+            held: the lines so far of the quoted field that this one goes on with.
+            may_open: whether a quote that is not closed here opens a field that goes on; otherwise it is text.
+        """
         fields, place = [], 0
         while True:
-            field, rest = None, ""
-            if line.startswith('"', place):
-                match = (self.quoted_whole if self.natural else self.quoted).match(line, place)
-                if match is not None:
-                    field, place = match.group(1).replace('""', '"'), match.end()
-                elif not self.natural:
-                    return None
+            text = ""
+            if held is not None or line.startswith('"', place):
+                start = place if held is not None else place + 1
+                # A doubled quote is never taken apart to close a field.
+                end = _QUOTED.match(line, start).end()
+                if end == len(line) and (held is not None or may_open):
+                    held = [] if held is None else held
+                    held.append(line[start:end])
+                    return fields, held
+                closed = end < len(line)
+                if self.natural:
+                    closed = closed and line[end + 1 : end + 2] in ("", self.delimiter)
+                if held is not None and not closed:
+                    return [], None
+                if closed:
+                    inside = "\n".join([*(held or ()), line[start:end]])
+                    text, place = inside.replace('""', '"'), end + 1
+                held = None
             end = line.find(self.delimiter, place)
-            rest = line[place:] if end < 0 else line[place:end]
-            fields.append(rest if field is None else field + rest)
+            fields.append(text + (line[place:] if end < 0 else line[place:end]))
             if end < 0:
-                return fields
+                return fields, None
             place = end + 1
 
 
@@ -483,6 +503,8 @@ def _json_record(
     row = json_object(line, name, number)
     fields: dict[str, str | list[str]] = {}
     for field, names in _sources(columns, row, optional, name, number).items():
+        if field in optional and None in (row[column] for column in names):
+            continue
         values = [_json_value(row[column], column, name, number) for column in names]
         if len(values) == 1:
             fields[field] = values[0]

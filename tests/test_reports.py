@@ -99,6 +99,11 @@ def test_the_time_that_is_left(monkeypatch):
     assert bar.bar(10) == f"epoch 1/3 {'━' * 20} 10/10, 0:00 left: loss 0.2500, 250 tokens/s"
 
 
+def test_what_ends_a_training_stands_on_a_line_of_its_own(capsys):
+    reports.Bar(types.SimpleNamespace()).on_train_end()
+    assert capsys.readouterr().out == "\r\x1b[K"
+
+
 def test_a_line_between_evaluations_has_loss_metrics_and_the_best_score(monkeypatch, capsys):
     trainer = types.SimpleNamespace(
         state=types.SimpleNamespace(epoch=1, best=0.75),

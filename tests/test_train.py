@@ -236,14 +236,19 @@ def test_a_changed_learning_rate_alone_goes_on_only_where_epochs_are_left(copy, 
 
 
 def test_data_files_that_changed_are_read_again_and_that_is_said(copy, files, capsys):
-    path = files[0].partition("=")[2]
+    """And what was best on another dev set is no measure any more."""
+    path = files[1].partition("=")[2]
     before = os.stat(path)
     os.utime(path)
+    folder = Workdir(copy)
+    place = ("checkpoints", folder.index()["last"], "state.json")
+    folder.write({**folder.read(*place), "best": 2.0}, *place)
     try:
         assert command(copy, *files, **WHOLE, epochs=4) == 0
     finally:  # it is that of other tests, too
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert "the data files have changed since the last time" in capsys.readouterr().out
+    assert state_of(copy)["best"] <= 1.0 and state_of(copy)["best_epoch"] == 4
 
 
 def test_a_run_that_was_killed_before_its_scores_writes_them(copy, trained, files, capsys):

@@ -13,6 +13,7 @@ from keras_rnn.programs import Programs
 from keras_rnn.tasks import make_task
 from keras_rnn.trainer import Trainer
 from keras_rnn.workdir import Workdir
+from pipelines import InputError
 from tests import small_data
 
 
@@ -122,6 +123,16 @@ def test_a_norm_that_is_no_number_is_not_clipped_away(value, tmp_path):
     first = tf.one_hot(0, tf.size(gradients[-1]), on_value=np.float32(value))
     trainer.apply_step([*gradients[:-1], tf.reshape(first, gradients[-1].shape)], weight)
     assert all(np.isnan(variable.numpy()).all() for variable in trainer.variables)
+
+
+def test_a_norm_that_is_no_number_is_told_before_a_checkpoint_has_it(tmp_path):
+    trainer = trainer_of(tmp_path, small_data.rows(8))
+    trainer.whole_step = lambda batch: (tf.constant(1.0), tf.constant(np.nan), [])
+    with pytest.raises(
+        InputError, match="the norm of the gradients became nan at step 1; there is no checkpoint"
+    ):
+        trainer.run([])
+    assert not trainer.workdir.checkpoint("last")
 
 
 @pytest.mark.parametrize("size", [(1 << 16) - 1, 1 << 16, (1 << 18) + 63])

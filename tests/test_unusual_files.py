@@ -1,16 +1,23 @@
 """Files as some users have them: dollars, pipes, other delimiters, compressed answers, huge numbers, data put back."""
 
 import gzip
+import io
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
 
 import pipelines
-from keras_rnn import app, pictures
+from keras_rnn import app, configs, pictures
 from keras_rnn.cells import registered_cells
+from keras_rnn.evaluate import evaluate
+from keras_rnn.examples import chosen_for_dev
+from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task
+from keras_rnn.tasks.inputs import format_of
+from keras_rnn.workdir import Workdir
 from tests import small_data
 
 
@@ -150,3 +157,73 @@ def test_data_that_were_withdrawn_are_not_trained_on(tmp_path, capsys):
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert run(capsys, *command, "--config.epochs=2")[0] == 0
     assert len(pipelines.ExampleStore(str(tmp_path / "w" / "examples" / "train"))) == 20
+
+
+@pytest.mark.parametrize(
+    ("beginning", "kind"),
+    [
+        ('"id","text"\n"1","good"\n', "table"),
+        ('\n"id"\t"text"\n1\tgood\n', "table"),
+        ("id,text", "table"),
+        ("I got it, text\nbad film\n", "lines"),
+        ("this, text of mine\nbad film, was it\n", "lines"),
+    ],
+)
+def test_a_header_is_known_by_its_names_and_the_rows_below_it(beginning, kind, tmp_path):
+    (tmp_path / "in.txt").write_text(beginning)
+    assert format_of(str(tmp_path / "in.txt"), "text") == kind
+
+
+def test_sounds_of_every_kind_that_is_read_are_heard_by_their_names(tmp_path):
+    config = configs.task_keys("speech_recognition").config()
+    files = [tmp_path / f"a{suffix}" for suffix in (".WAV", ".mp3", ".aiff")]
+    for file in files:
+        file.write_bytes(b"no sound")
+    rows = make_task("speech_recognition", config).read_input(",".join(map(str, files)))
+    for file, error in zip(files, rows, strict=True):
+        assert str(error).startswith(f"{file}: is ") and str(error).count(file.name) == 1
+
+
+def test_a_label_that_is_rare_among_several_stays_in_training():
+    rows = [pipelines.Record({"text": "", "label": ["common", f"rare {n}"]}) for n in range(30)]
+    rows += [pipelines.Record({"text": "", "label": ["common"]}) for n in range(30)]
+    config = configs.task_keys("classification").config()
+    config.data.multilabel_separator = "|"
+    task = make_task("classification", config)
+    task.read = lambda files, counts=None: iter(rows)
+    in_dev = chosen_for_dev(task, "rows", 0)
+    assert in_dev.any() and not in_dev[:30].any()
+
+
+def test_a_folder_of_something_else_is_no_workdir(tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "model.bin").write_text("mine")
+    status, _, errors = run(capsys, "train", "--task=classification", f"--workdir={tmp_path}")
+    assert status == 1 and "is no folder of a run, and has checkpoints" in errors
+    assert os.listdir(tmp_path) == ["checkpoints"]
+    assert os.listdir(tmp_path / "checkpoints") == ["model.bin"]
+
+
+def test_only_checkpoints_are_removed_among_the_checkpoints(tmp_path):
+    folder = Workdir(tmp_path)
+    for name in ("step-00000001", "step-00000001-2", "step-00000002", "step-00000001-kept", "mine"):
+        os.makedirs(os.path.join(folder.checkpoints, name))
+    folder.write_index({"last": "step-00000002", "best": "step-00000002"})
+    kept = ["index.json", "mine", "step-00000001-kept", "step-00000002"]
+    assert sorted(os.listdir(folder.checkpoints)) == kept
+
+
+def test_scores_are_json_where_nothing_beyond_ascii_can_be_shown(trained, monkeypatch):
+    opened = open_run(str(trained))
+    monkeypatch.setattr(opened.task, "judge", lambda *given: {"für": 1.0})
+    shown = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", shown)
+    evaluate(opened)
+    assert json.loads(shown.buffer.getvalue()) == {"für": 1.0}
+
+
+def test_a_file_that_lies_here_takes_no_librarys_place(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    assert run(capsys, "evaluate", "--workdir=none")[0] == 1
+    assert sys.path.index(str(tmp_path)) == len(sys.path) - 1

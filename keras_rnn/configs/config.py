@@ -270,7 +270,7 @@ def shared_keys(**defaults: Value) -> list[Key]:
             choices=("constant", "linear", "cosine", "inverse_sqrt"),
         ),
         Key("warmup_steps", 0, "steps over which the learning rate rises from 0", minimum=0),
-        Key("weight_decay", 0.0, "decoupled weight decay (adamw, sgd)", minimum=0),
+        Key("weight_decay", 0.0, "decoupled weight decay, under any optimizer", minimum=0),
         Key("clip_norm", 1.0, "clip the gradients' global norm; 0 = never", minimum=0),
         Key(
             "average",

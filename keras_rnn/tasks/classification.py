@@ -58,9 +58,9 @@ class Classification(Task):
         self.temperature = 1.0
         self.features: TextFeatures | None = None
         self.separator = config.data.multilabel_separator
-        self.multilabel = bool(self.separator)
+        self.several_labels = bool(self.separator)
         self.metric = "f1_macro" if config.class_weights == "balanced" else "accuracy"
-        if self.multilabel:
+        if self.several_labels:
             self.metric = "f1_micro" if config.class_weights == "none" else "f1_macro"
         known_cell(config.cell)
         for name in ("characters", "hierarchical", "vectors"):
@@ -94,12 +94,12 @@ class Classification(Task):
 
     def stratum(self, record):
         # Of several labels the first: their combinations may all be different.
-        return "".join(self._labels_of(record)[:1])
+        return "".join(self.labels_of(record)[:1])
 
-    def _labels_of(self, record: pipelines.Record) -> list[str]:
+    def labels_of(self, record: pipelines.Record) -> list[str]:
         """The labels of a record, sorted, each once."""
         value = record["label"]
-        if not self.multilabel:
+        if not self.several_labels:
             if isinstance(value, list):
                 raise record.error(
                     "the label is a list; for several labels a text set "
@@ -117,10 +117,10 @@ class Classification(Task):
         for record in records():
             first = first or record
             self.examples += 1
-            counts.update(self._labels_of(record))
+            counts.update(self.labels_of(record))
         self.labels = sorted(counts)
         self.label_counts = [counts[label] for label in self.labels]
-        if not self.multilabel and len(self.labels) < 2:
+        if not self.several_labels and len(self.labels) < 2:
             raise pipelines.InputError(
                 f"every row has the label {self.labels[0]!r}; two labels at least are needed to learn from",
                 first.file,
@@ -159,7 +159,7 @@ class Classification(Task):
     @property
     def columns(self):
         label = pipelines.Column.of_ids(len(self.labels), scalar=True)
-        if self.multilabel:
+        if self.several_labels:
             label = pipelines.Column("float32", (len(self.labels),), scalar=True, bounds=(0, 1))
         return {**self.features.columns, "label": label}
 
@@ -179,7 +179,7 @@ class Classification(Task):
             split = {name: row_arrays(ragged) for name, ragged in encoded.items()}
             for place, record in enumerate(chunk):
                 numbers = []
-                for label in self._labels_of(record):
+                for label in self.labels_of(record):
                     if label not in number_of:
                         known = ", ".join(map(repr, self.labels[:20]))
                         more = ", …" if len(self.labels) > 20 else ""
@@ -189,7 +189,7 @@ class Classification(Task):
                         )
                     numbers.append(number_of[label])
                 example = {name: parts[place] for name, parts in split.items()}
-                if self.multilabel:
+                if self.several_labels:
                     example["label"] = np.zeros(len(self.labels), np.float32)
                     example["label"][numbers] = 1
                 else:
@@ -269,7 +269,7 @@ class Classification(Task):
         if self.config.class_weights == "none":
             return np.ones(len(self.labels), np.float32)
         counts = np.maximum(self.label_counts, 1)
-        if self.multilabel:
+        if self.several_labels:
             return ((self.examples - counts) / counts).clip(0.1, 100).astype(np.float32)
         return (sum(self.label_counts) / (len(counts) * counts)).astype(np.float32)
 
@@ -279,7 +279,7 @@ class Classification(Task):
         labels = self._targets(batch)
         smooth = self.config.label_smoothing if training else 0.0
         weights = tf.constant(self._label_weights)
-        if self.multilabel:
+        if self.several_labels:
             targets = labels * (1 - smooth) + smooth / 2
             # A rare label's presence weighs more than its absence.
             loss = tf.nn.weighted_cross_entropy_with_logits(targets, logits, weights)
@@ -291,12 +291,12 @@ class Classification(Task):
 
     def _targets(self, batch: Batch) -> tf.Tensor:
         """What is right, as float32 [batch, labels]."""
-        if self.multilabel:
+        if self.several_labels:
             return tf.reshape(batch["label"], [-1, len(self.labels)])
         return tf.one_hot(tf.reshape(batch["label"], [-1]), len(self.labels))
 
     def training_metrics(self):
-        if self.multilabel:
+        if self.several_labels:
             return {"accuracy": keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")}
         return {"accuracy": keras.metrics.CategoricalAccuracy(name="accuracy")}
 
@@ -312,7 +312,7 @@ class Classification(Task):
             yield logits[real], self._targets(batch).numpy()[real] > 0.5
 
     def _predicted(self, logits: np.ndarray) -> np.ndarray:
-        if self.multilabel:
+        if self.several_labels:
             return logits >= math.log(THRESHOLD / (1 - THRESHOLD))
         return np.arange(len(self.labels)) == logits.argmax(1)[:, None]
 
@@ -322,14 +322,14 @@ class Classification(Task):
         for logits, right in self._answers(forward, batches):
             counts.update(right, self._predicted(logits))
             loss += metrics.negative_log_likelihood(
-                logits, right, self.temperature, self.multilabel
+                logits, right, self.temperature, self.several_labels
             ).sum()
         result = counts.result()
         return {**result, "loss": float(loss / max(result["examples"], 1))}
 
     def calibrate(self, forward, batches, directory):
         logits, right = map(np.concatenate, zip(*self._answers(forward, batches), strict=True))
-        self.temperature = metrics.fit_temperature(logits, right, self.multilabel)
+        self.temperature = metrics.fit_temperature(logits, right, self.several_labels)
         facts = {"temperature": self.temperature}
         write_facts(directory, CALIBRATION_FILE, facts)
         return facts

@@ -43,7 +43,7 @@ def format_of(file: str, column: str, delimiter: str = "") -> str:
         return "jsonl"
     if file.startswith("tfds:"):
         return "table"
-    first = _first_line(file)
+    first, *more = _first_lines(file) or [""]
     if first.lstrip().startswith("{"):
         try:
             row = json.loads(first)
@@ -53,7 +53,9 @@ def format_of(file: str, column: str, delimiter: str = "") -> str:
     names = {column, *column.split(",")}
     for separator in (delimiter, "\t", ","):
         header = first.split(separator) if separator else []
-        if len(header) > 1 and names & {part.strip() for part in header}:
+        named = names & {part.strip().strip('"') for part in header}
+        # A sentence may well end in ", text"; a header has rows below it.
+        if len(header) > 1 and named and (not more or separator in more[0]):
             return "table"
     return "lines"
 
@@ -68,7 +70,7 @@ def delimiter_of(file: str, delimiter: str = "") -> str:
     suffix = pipelines.suffix(file)
     if suffix in _TABLES:
         return "," if suffix == ".csv" else "\t"
-    return "\t" if "\t" in _first_line(file) else ","
+    return "\t" if "\t" in "".join(_first_lines(file)[:1]) else ","
 
 
 def tagged_format_of(file: str, tags: Collection[str]) -> str:
@@ -107,6 +109,7 @@ def has_two_columns(file: str) -> bool:
 
 def read_tagged_json(file: str) -> Iterator[pipelines.Record | pipelines.InputError]:
     """JSON lines with `tokens`, a list of strings, or else `text`."""
+    name = pipelines.shown(file)
     for number, line in pipelines.numbered_lines(file, on_error="yield"):
         if isinstance(line, pipelines.InputError):
             yield line
@@ -114,20 +117,20 @@ def read_tagged_json(file: str) -> Iterator[pipelines.Record | pipelines.InputEr
         if not line.strip():
             continue
         try:
-            row = pipelines.json_object(line, file, number)
+            row = pipelines.json_object(line, name, number)
         except pipelines.InputError as error:
             yield error
             continue
         tokens = row.get("tokens")
         is_list = isinstance(tokens, list) and all(isinstance(t, str) and t for t in tokens)
         if is_list:
-            yield pipelines.Record({"tokens": tokens}, file, number, row)
+            yield pipelines.Record({"tokens": tokens}, name, number, row)
         elif tokens is None and isinstance(row.get("text"), str):
-            yield pipelines.Record({"text": row["text"]}, file, number, row)
+            yield pipelines.Record({"text": row["text"]}, name, number, row)
         else:
             yield pipelines.InputError(
                 "the object needs tokens, a list of strings that are not empty, or text, a string",
-                file,
+                name,
                 number,
             )
 
@@ -139,8 +142,9 @@ def count_cut(features: Any, texts: Sequence[str], counts: collections.Counter) 
         counts[f"cut to {features.max_length} tokens"] += cut
 
 
-def _first_line(file: str) -> str:
-    return _head(file).split("\n", 1)[0]
+def _first_lines(file: str) -> list[str]:
+    """The first lines of a file that are not empty; the last of them may be cut."""
+    return [line for line in _head(file).split("\n") if line.strip()]
 
 
 def _head(file: str) -> str:

@@ -21,7 +21,7 @@ from keras_rnn.tasks.texts import by_length
 from keras_rnn.tasks.token_loss import token_loss
 
 # Files that `predict` hears instead of reading them as a manifest.
-SOUNDS = (".wav", ".flac", ".ogg")
+SOUNDS = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".au")
 
 # Sounds that one call of the model answers.
 ANSWERED_TOGETHER = 16
@@ -323,7 +323,7 @@ class SpeechRecognition(Task):
         """The rows of a manifest, or the sounds themselves."""
         files = pipelines.expand(file)
         if all(os.path.splitext(name)[1].lower() in SOUNDS for name in files):
-            return (pipelines.Record({"audio": name}, name) for name in files)
+            return (pipelines.Record({"audio": name}) for name in files)
         form = format_of(file, self.input_column, self.config.data.delimiter)
         return self.read(file, counts, False, "yield", form)
 

@@ -111,6 +111,9 @@ class Task(abc.ABC):
     # What a picture of an answer shows, "alignment" say; of tasks that draw none, nothing.
     drawn = ""
 
+    # Whether an example may have several labels, `labels_of` its record: training must see each that dev has.
+    several_labels = False
+
     # The labels that the model's last weights score, if it has any.
     labels: Sequence[str] = ()
 

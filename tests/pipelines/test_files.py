@@ -248,6 +248,13 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert os.listdir(tmp_path / "inner") == [".mine.part"]
 
 
+def test_what_a_process_is_writing_stays(tmp_path):
+    with atomic_write(tmp_path / "answers.txt") as stream:
+        remove_parts(tmp_path)
+        stream.write("all")
+    assert (tmp_path / "answers.txt").read_text() == "all"
+
+
 def with_this_path():
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 

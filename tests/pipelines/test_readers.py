@@ -101,6 +101,41 @@ def test_quoted_line_ends_keep_the_line_numbers(tmp_path, name):
     ]
 
 
+def test_a_tsv_row_that_lacks_a_field_takes_none_of_the_next(tmp_path):
+    lines = ["id\ttext\tlabel", '1\t"Great" fun', '2\t"Good" one\tpos', '3\t"so\nso"\tneg']
+    file = written(tmp_path, "a.tsv", "\n".join(lines))
+    missing, *records = read_table(file, TEXT_AND_LABEL, on_error="yield")
+    assert str(missing) == f"{file}:2: the row has 2 fields, the header has 3"
+    assert [(record["text"], record.line) for record in records] == [
+        ('"Good" one', 3),
+        ("so\nso", 4),
+    ]
+
+
+def test_quotes_before_a_csv_field_of_several_lines(tmp_path):
+    file = written(tmp_path, "a.csv", 'size,text,label\n5" pipe,"two\nlines",pos\n6",x,neg\n')
+    records = list(read_table(file, TEXT_AND_LABEL))
+    assert [(record["text"], record.line) for record in records] == [("two\nlines", 2), ("x", 4)]
+
+
+def test_answers_that_nobody_asked_for_may_be_null_or_stand_twice(tmp_path):
+    file = written(tmp_path, "a.jsonl", '{"text": "fine", "label": null}\n')
+    with pytest.raises(InputError, match="'label' is null; a string is needed"):
+        list(read_table(file, TEXT_AND_LABEL))
+    (record,) = read_table(file, TEXT_AND_LABEL, optional=("label",))
+    assert record == {"text": "fine"} and record.row["label"] is None
+    file = written(tmp_path, "a.csv", "text,label,label\nfine,a,b\n")
+    (record,) = read_table(file, TEXT_AND_LABEL, optional=("label",))
+    assert record == {"text": "fine"} and [*record.row.values()] == ["fine", "a", "b"]
+
+
+def test_a_long_header_is_named_in_part(tmp_path):
+    file = written(tmp_path, "a.csv", ",".join(f"{number:0200}" for number in range(1000)) + "\n")
+    with pytest.raises(InputError, match="no column 'text'") as caught:
+        list(read_table(file, TEXT_AND_LABEL))
+    assert len(str(caught.value)) < 3000
+
+
 def test_a_last_tsv_field_of_several_lines(tmp_path):
     """It is one only where the line after it is no row by itself."""
     text = 'label\ttext\na\t"one\ntwo"\nb\t"natural\nc\tends"\nd\t"last'
