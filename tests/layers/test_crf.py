@@ -1,5 +1,6 @@
 """The CRF against all paths counted one by one, in every mask; saved, loaded and trained again; long and large."""
 
+import functools
 import itertools
 import os
 import subprocess
@@ -73,8 +74,9 @@ def reference(arrays, masks, tags):
     return np.array(likelihoods), gradients
 
 
-def value_and_gradients(tags, arrays, mask, compiled, known=True):
-    """Of tensors whose sizes are known when they are traced, or only when they are there."""
+@functools.cache
+def differentiated(compiled):
+    """Traced once for all data of the same shapes."""
 
     @tf.function(jit_compile=compiled)
     def run(emissions, tags, mask, *weights):
@@ -84,6 +86,12 @@ def value_and_gradients(tags, arrays, mask, compiled, known=True):
             total = tf.reduce_sum(value)
         return value, tape.gradient(total, [emissions, *weights])
 
+    return run
+
+
+def value_and_gradients(tags, arrays, mask, compiled, known=True):
+    """Of tensors whose sizes are known when they are traced, or only when they are there."""
+    run = differentiated(compiled)
     emissions, *weights = map(tf.constant, arrays)
     rows = [emissions, tf.constant(tags), None if mask is None else tf.constant(mask)]
     if known:
@@ -561,7 +569,7 @@ def test_the_mask_goes_with_the_emissions():
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_batches_of_any_length_train_one_model(jit_compile):
     keras.utils.set_random_seed(0)
-    model, crf = tagger(recurrent=True)
+    model, crf = tagger(recurrent=jit_compile)
     model.compile(keras.optimizers.SGD(0.1), crf.loss, jit_compile=jit_compile)
     for time in (4, 6):
         x, tags, _ = sentences(time=time)
