@@ -83,6 +83,7 @@ def write(
     summary: Sequence[str],
     ratios: Mapping[str, Mapping[str, float]] | None = None,
     figure: Any = None,
+    other: str = "the other",
 ) -> None:
     """Writes NAME.md, NAME.json and, where there are ratios or a figure, NAME.png; and the page that names all.
 
@@ -91,8 +92,9 @@ def write(
     Arguments:
         header, rows: of the table.
         summary: lines above the table: what the ratios come to.
-        ratios: by contestant and row: our time as a share of its; drawn where no figure is given.
+        ratios: by label and row: our time as a share of another's; drawn where no figure is given.
         figure: of matplotlib.
+        other: whose time ours is a share of, as the drawing says it.
     """
     FOLDER.mkdir(parents=True, exist_ok=True)
     facts = machine()
@@ -102,7 +104,7 @@ def write(
     lines += [", ".join(f"{key} {value}" for key, value in facts.items()), ""]
     lines += [f"- {line}" for line in summary] + [""] * bool(summary)
     if ratios and figure is None:
-        figure = _draw(ratios, title)
+        figure = draw(ratios, title, other)
     if figure is not None:
         lines += [f"![{title}]({name}.png)", ""]
     lines += ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
@@ -148,7 +150,8 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _draw(ratios: Mapping[str, Mapping[str, float]], title: str):
+def draw(ratios: Mapping[str, Mapping[str, float]], title: str, other: str = "the other"):
+    """The picture of the ratios: a row each, a mark for each label."""
     from matplotlib.figure import Figure
 
     rows = list(dict.fromkeys(row for found in ratios.values() for row in found))
@@ -156,14 +159,14 @@ def _draw(ratios: Mapping[str, Mapping[str, float]], title: str):
     axes = figure.add_subplot()
     for number, (name, found) in enumerate(ratios.items()):
         places = [rows.index(row) for row in found]
-        axes.plot([*found.values()], places, "os^Dv"[number % 5], label=f"by {name}")
+        axes.plot([*found.values()], places, "os^Dv"[number % 5], label=name)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel("our time as a share of the other's; left of 1 we are faster")
+    axes.set_xlabel(f"our time as a share of {other}'s; left of 1 we are faster")
     axes.set_title(title)
     figure.legend(loc="outside lower center", ncols=4)
     return figure

@@ -94,7 +94,8 @@ def report(found, data: str) -> None:
         "The data are SST-2, SNIPS slots and Multi30k." if data else "The sentences are generated."
     )
     note = __doc__.split("\n\n")[2].replace("\n", " ") + " " + where
-    results.write("training", "Whole training", note, header, rows, summary, ratios)
+    drawn = {f"by {other}": by_row for other, by_row in ratios.items()}
+    results.write("training", "Whole training", note, header, rows, summary, drawn)
 
 
 if __name__ == "__main__":

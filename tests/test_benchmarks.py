@@ -121,6 +121,12 @@ def test_a_race_is_written_for_people_and_for_programs(folder):
     assert "## [Beads](beads.md)\n\n2020-01-02, abacus\n\n- half\n" in index
 
 
+def test_a_picture_says_whose_time_ours_is_a_share_of():
+    figure = results.draw({"compiled p50": {"one": 2.0}}, "Serving", "the fastest other")
+    assert figure.axes[0].get_xlabel().startswith("our time as a share of the fastest other's;")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["compiled p50"]
+
+
 def test_what_a_gpu_did_stands_beside_what_a_cpu_did(folder, monkeypatch):
     results.write("beads", "Beads", "Moved by hand.", ["what"], [["small"]], [])
     monkeypatch.setattr(results, "gpu", lambda: "Graphite")
