@@ -28,6 +28,7 @@ keras-rnn: recurrent models for text, from a file to a SavedModel
 
 Tasks: {tasks}.
 Lists of files are comma-separated; globs and .gz are read. Without --train_data a task trains on its built-in data.
+evaluate, predict and export also take --config.search.K=V, the settings of a search: its beam, its lengths, ...
 
   keras-rnn COMMAND --help           what a command takes
   keras-rnn train --task=T --help    every --config key of a task, its default and what it means
@@ -38,7 +39,7 @@ HEADLINES = {
     "evaluate": "Measure the best checkpoint; the last line is one JSON object.",
     "predict": "Answer each row of the input, in order: a file of the task's format, or one text a line.",
     "export": "Write the best checkpoint as a SavedModel that takes raw text, or for another runtime.",
-    "demo": "Train on built-in data, evaluate, export, ask a few questions: three minutes on two cores.",
+    "demo": "Train on built-in data, evaluate, export, ask a few questions: two minutes on two cores.",
 }
 
 # name: (default, meaning), by command.
@@ -379,6 +380,12 @@ def _help(command: str, arguments: Sequence[str]) -> str:
         lines += ["", f"  --config.KEY=VALUE changes a setting; {listed}"]
     elif command in ("train", "demo"):
         lines += ["", *_keys_of(task, command == "demo", width)]
+    else:
+        listed = "`keras-rnn train --task=T --help` lists them."
+        lines += [
+            "",
+            f"  --config.search.KEY=VALUE changes the search of a task that has one; {listed}",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -81,7 +81,7 @@ class AttentionPooling(keras.layers.Layer):
 
         u_it = tanh(W_w h_it + b_w)      α_it = softmax_t(u_it · u_w)      s_i = Σ_t α_it h_it
 
-    Weights: `kernel` W_w [features, units], `bias` b_w [units], `context_vector` u_w [units].
+    Weights: `kernel` W_wᵀ [features, units], `bias` b_w [units], `context_vector` u_w [units].
 
     Arguments:
         units: size of the hidden vectors u_it.
@@ -372,7 +372,7 @@ class BahdanauAttention(Attention):
 
         e_tj = v · tanh(W_s s_t + W_h h_j + w_c Σ_{i<t} α_ij)
 
-    Weights: `query_kernel` W_s [query features, units], `memory_kernel` W_h [memory features,
+    Weights: `query_kernel` W_sᵀ [query features, units], `memory_kernel` W_hᵀ [memory features,
     units], `score_vector` v [units]; with coverage `coverage_vector` w_c [units].
 
     Arguments:
@@ -434,7 +434,7 @@ class LocationAttention(Attention):
         α_tj = softmax_j(e_tj)      context_t = Σ_j α_tj h_j
 
     Weights: those of `BahdanauAttention`, `location_filters` F [width, filters] and `location_kernel`
-    U [filters, units].
+    Uᵀ [filters, units].
 
     Arguments:
         units: size of the hidden vectors that are compared.
@@ -511,7 +511,7 @@ class LuongAttention(Attention):
     The decoder gives s_t as the query; the attentional vector that is made of the context enters
     the input of the next step.
 
-    Weights: dot has none; general `memory_kernel` W_a [memory features, units]; concat as
+    Weights: dot has none; general `memory_kernel` W_aᵀ [memory features, units]; concat as
     `BahdanauAttention`.
 
     Arguments:

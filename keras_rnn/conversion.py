@@ -70,7 +70,7 @@ def from_keras(layer: keras.layers.RNN) -> FusedRNN:
     if layer.cell.dropout:
         warnings.warn(
             f"{layer.name} has dropout={layer.cell.dropout} on its inputs, which no cell has here: "
-            "put keras_rnn.Dropout before the layer to train on.",
+            f"put keras_rnn.SpatialDropout1D({layer.cell.dropout}) before the layer to train on.",
             stacklevel=2,
         )
     ours = FusedRNN(

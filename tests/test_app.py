@@ -73,6 +73,7 @@ def test_help_of_each_command_names_its_flags(command, capsys):
     shown = capsys.readouterr().out
     for flag in app.FLAGS[command]:
         assert f"--{flag}=" in shown
+    assert ("--config.search.KEY=VALUE" in shown) == (command in ("evaluate", "predict", "export"))
 
 
 @pytest.mark.parametrize(

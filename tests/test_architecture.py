@@ -144,6 +144,13 @@ def test_no_public_name_is_that_of_a_room():
     assert not set(keras_rnn.__all__) & {room(path) for path in python_files("keras_rnn")}
 
 
+def test_what_a_user_may_want_of_the_models_is_flat():
+    import keras_rnn
+    from keras_rnn import models
+
+    assert set(models.__all__) - {"COVERING"} <= set(keras_rnn.__all__)
+
+
 @pytest.mark.parametrize(
     "path", python_files("pipelines"), ids=lambda path: str(path.relative_to(ROOT))
 )

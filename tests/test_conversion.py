@@ -164,5 +164,5 @@ def test_what_cannot_be_converted_is_named(convert, error, message):
 
 
 def test_dropout_on_the_inputs_is_warned_of():
-    with pytest.warns(UserWarning, match="dropout=0.5"):
+    with pytest.warns(UserWarning, match=r"dropout=0.5 .* keras_rnn.SpatialDropout1D\(0.5\)"):
         keras_rnn.from_keras(keras.layers.LSTM(3, dropout=0.5))

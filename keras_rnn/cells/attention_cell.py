@@ -48,7 +48,7 @@ class AttentionCell(WrapperCell):
 
     Weights: those of the cell, whose `kernel` has the rows of x first and then those of the context (or of h̃), of the
         context_cell and of the attention; in the order "after" also
-        attentional_kernel: W_c [memory features + units, units]
+        attentional_kernel: W_cᵀ [memory features + units, units]
 
     Arguments:
         cell: any `Cell`.
@@ -59,6 +59,7 @@ class AttentionCell(WrapperCell):
         **kwargs: those of `keras.layers.Layer`.
 
     Raises:
+        TypeError: for a cell that is not a `keras_rnn.Cell`.
         ValueError: for an unknown order, a context cell that is missing, not asked for or of other states or another
             recurrent dropout, and for a recurrent dropout of its own.
 
@@ -92,6 +93,8 @@ class AttentionCell(WrapperCell):
             raise ValueError(f"order must be one of {', '.join(ORDERS)}, got {order!r}.")
         if (context_cell is None) == (order == "between"):
             raise ValueError('A context_cell belongs to order="between", and to no other.')
+        if context_cell is not None:
+            self.require_cell(context_cell)
         if context_cell is not None and context_cell.state_sizes != cell.state_sizes:
             raise ValueError(
                 f"context_cell must have the states of the cell, {cell.state_sizes}; it has "

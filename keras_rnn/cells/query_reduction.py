@@ -26,7 +26,7 @@ class QueryReductionCell(Cell):
     Weights, where the input has 2 · features:
         gate_kernel: [features, 2], w_z and w_r
         gate_bias: [2]
-        kernel: W_h [2 · features, units]
+        kernel: W_hᵀ [2 · features, units]
         bias: [units]
 
     Arguments:

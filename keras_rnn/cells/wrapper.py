@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -16,10 +18,12 @@ class WrapperCell(Cell):
         **kwargs: `seed`, and those of `keras.layers.Layer`.
 
     Raises:
+        TypeError: for a cell that is not a `keras_rnn.Cell`.
         ValueError: for a recurrent dropout, which belongs to the cell inside.
     """
 
     def __init__(self, cell: Cell, **kwargs):
+        self.require_cell(cell)
         if kwargs.pop("recurrent_dropout", 0):
             raise ValueError(
                 f"{type(self).__name__} drops nothing itself: give recurrent_dropout to its cell."
@@ -27,6 +31,17 @@ class WrapperCell(Cell):
         super().__init__(**{"dtype": cell.dtype_policy, **kwargs})
         self.cell = cell
         self.output_size = cell.output_size
+
+    @classmethod
+    def require_cell(cls, cell: Any) -> None:
+        """Refuses what is no cell of this package, by a line that says what would be."""
+        if not isinstance(cell, Cell):
+            kind = type(cell)
+            raise TypeError(
+                f"{cls.__name__} goes around a keras_rnn.Cell, not {kind.__name__} of "
+                f"{kind.__module__.partition('.')[0]}. Keras's own are keras_rnn.LSTMCell(units, output_activation="
+                "'tanh'), keras_rnn.GRUCell(units, reset_after=True) and keras_rnn.SimpleRNNCell(units)."
+            )
 
     def operand_mask(self, state: tf.Tensor, training: bool) -> tf.Tensor | None:
         return self.cell.operand_mask(state, training)

@@ -28,6 +28,7 @@ class ZoneoutCell(WrapperCell):
         **kwargs: `seed`, and those of `keras.layers.Layer`.
 
     Raises:
+        TypeError: for a cell that is not a `keras_rnn.Cell`.
         ValueError: for a number of rates other than that of the states, a rate outside of [0, 1), or a recurrent
             dropout of its own.
 

@@ -360,9 +360,25 @@ class _Shorthand(FusedRNN):
 
 @register
 class LSTM(_Shorthand):
-    """`FusedRNN(LSTMCell(units, ...), ...)`; takes the arguments of both.
+    """`FusedRNN(LSTMCell(units, ...), ...)`: long short-term memory, with the equations of `LSTMCell`.
 
-    As in `LSTMCell`, the default is the lecture's a = Γ_o * c; `output_activation="tanh"` gives the standard LSTM.
+    The default is the lecture's a = Γ_o * c; `output_activation="tanh"` gives the standard LSTM. Of
+    Keras's arguments it lacks `use_bias`, `activation`, `recurrent_activation` and `implementation`, and `dropout`, for
+    which `keras_rnn.SpatialDropout1D` before it stands.
+
+    Weights, those of the cell, in blocks u, f, o, c:
+        kernel: [features, 4 · units]
+        recurrent_kernel: [units, 4 · units]
+        bias: [4 · units]
+
+    Arguments:
+        units: size of a and of c.
+        **kwargs: those of `LSTMCell`: output_activation, unit_forget_bias, the initializers, regularizers and
+            constraints of the three weights, recurrent_dropout, recurrent_dropout_kind, seed, dtype; and those of
+            `FusedRNN`: return_sequences, return_state, go_backwards, stateful, zero_output_for_mask, return_extras,
+            rematerialize, unroll, name, trainable.
+
+    Source: that of `LSTMCell`.
 
     Example:
 
@@ -376,7 +392,23 @@ class LSTM(_Shorthand):
 
 @register
 class GRU(_Shorthand):
-    """`FusedRNN(GRUCell(units, ...), ...)`; takes the arguments of both.
+    """`FusedRNN(GRUCell(units, ...), ...)`: the gated recurrent unit, with the equations of `GRUCell`.
+
+    The default resets before the product, as the lecture does; `reset_after=True` gives Keras's GRU. It lacks the
+    arguments that `LSTM` lacks.
+
+    Weights, those of the cell, in blocks u, r, c:
+        kernel: [features, 3 · units]
+        recurrent_kernel: [units, 3 · units]
+        bias: [3 · units]
+        recurrent_bias: [3 · units], only with `reset_after`
+
+    Arguments:
+        units: size of c.
+        **kwargs: `reset_after` and the others of `GRUCell`, in place of output_activation and unit_forget_bias; else as
+            in `LSTM`.
+
+    Source: that of `GRUCell`.
 
     Example:
 

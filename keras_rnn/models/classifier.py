@@ -19,6 +19,8 @@ class Classifier(keras.Model):
 
         h = encoder(ids)      s = pooling(h)      logits = W s + b
 
+    Weights: those of the `encoder` and of the `pooling`; `logits` Wᵀ [size of s, labels] with its bias.
+
     Arguments:
         labels: number of labels.
         encoder: arguments of `TextEncoder`.
@@ -83,6 +85,9 @@ class HierarchicalClassifier(keras.Model):
 
         h_it = word_encoder(ids_i)      s_i = Σ_t α_it h_it
         h_i = sentence_encoder(s)       v = Σ_i α_i h_i      logits = W v + b
+
+    Weights: those of the encoder of words, `words`, of the `RecurrentStack` over sentences, `sentences`, and of both
+    poolings, `word_pooling` and `sentence_pooling`; `logits` Wᵀ [size of v, labels] with its bias.
 
     Arguments:
         labels: number of labels.

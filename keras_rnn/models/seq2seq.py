@@ -109,6 +109,12 @@ class EncoderDecoder(keras.Model):
         r_t = tanh(W_r [s_t; context_t; E y_{t-1}] + b_r)
         logits_t = W_o r_t + b_o                                     W_o = E where they are tied
 
+    Weights: those of the `encoder`; `embedding` E [vocabulary_size, embedding_dim], with tie="all" the encoder's own;
+    those of the cells `decoder_0`, `decoder_1`, …, the first one in an `AttentionCell` if there is an attention; those
+    of the `Bridge`; `readout` W_rᵀ [decoder's output + context + embedding_dim, embedding_dim] with its bias; and
+    `output_bias` b_o [vocabulary_size], or with tie="none" `output`, W_oᵀ [embedding_dim, vocabulary_size] with its
+    bias.
+
     Arguments:
         encoder: arguments of `TextEncoder`.
         vocabulary_size: number of target tokens.

@@ -26,6 +26,12 @@ class SpanReader(keras.Model):
     The logit of position 0 is `nowhere`, the end's likewise; token i is position i + 1. Where `answerable` is True
     every question has an answer, and that logit is very small unless the text is empty.
 
+    Weights, with `width` the size of E and `features` that of h: those of the encoder, `question`; the dense layer
+    `aligning` [width, width], relu, which makes of two vectors the score behind a_ij; those of the recurrent layers
+    `context`; `pooling`, an `AttentionPooling`; `start` W_sᵀ and `end` W_eᵀ [features, features], without a bias;
+    `query` Wᵀ [2 · features, features]; and, unless `answerable`, `nowhere` w [2 · features, 1]. Those that are dense
+    have a bias each.
+
     Arguments:
         encoder: arguments of `TextEncoder`, which has the vectors E of both texts and reads the question; the context
             is read by recurrent layers of the same sizes.

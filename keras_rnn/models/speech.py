@@ -131,7 +131,7 @@ class Speller(keras.layers.Layer):
         logits_t = W_o r_t + b_o
 
     Weights: `embedding` E [vocabulary_size, embedding_dim]; those of the `AttentionCell`; the dense layers `readout`
-    W_r, [units + features + embedding_dim, embedding_dim], and `output` W_o, [embedding_dim, vocabulary_size].
+    W_rᵀ [units + features + embedding_dim, embedding_dim] and `output` W_oᵀ [embedding_dim, vocabulary_size].
 
     Arguments:
         vocabulary_size: number of tokens.
@@ -230,6 +230,9 @@ class SpeechRecognizer(keras.Model):
         h       listener(x)
         ctc     W h_t + b                                       a label or the blank, id 0, at each step
         speller attends to h and writes token after token       if there is one
+
+    Weights: those of the `listener`; `ctc` Wᵀ [features of h, vocabulary_size] with its bias; those of the `speller`,
+    if there is one.
 
     Arguments:
         mels: bands of a spectrogram.
@@ -336,12 +339,13 @@ class SpeechRecognizer(keras.Model):
         mask = ops.arange(ops.shape(x)[1]) < ops.cast(inputs["frames"], "int32")[:, None]
         for perturb in self.perturbations:
             x = perturb(x, training=training)
-        x = self._normalized(x, mask)
+        x = self.normalized(x, mask)
         if self.augment is not None:
             x = self.augment(x, training=training)
         return ops.cast(x, self.compute_dtype), mask
 
-    def _normalized(self, x: Tensor, mask: Tensor) -> Tensor:
+    def normalized(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Spectrograms [batch, time, mels] as the listener reads them, each band with mean 0 and deviation 1."""
         if self.config["mean"] is not None:
             mean, deviation = self.config["mean"], self.config["deviation"]
             return (x - ops.array(mean, "float32")) / ops.array(deviation, "float32")

@@ -33,6 +33,10 @@ class StoryReader(keras.Model):
     In each hop every sentence makes of its question what is left to ask, and hands that on: what "Where is the map?"
     has become after "Ada took the map" is asked, in the next hop, of the sentences that follow.
 
+    Weights: those of the `encoder`; `fact` W_xᵀ and `query` W_qᵀ [encoder's states + vectors, units]; of each hop a
+    `QueryReductionCell` in `forwards_k`, of each but the last one in `backwards_k` as well; `hidden` W_oᵀ [2 · units,
+    units] and `logits` Wᵀ [units, answers]. The dense ones have a bias each.
+
     Arguments:
         answers: number of answers.
         encoder: arguments of `TextEncoder`, for sentences and question; its last states stand for the text.

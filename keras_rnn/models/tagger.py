@@ -19,7 +19,7 @@ class IndependentTags(keras.layers.Dense):
 
         log p(y|x) = Σ_t log softmax(W h_t + b)[y_t]
 
-    Weights: `kernel` W [features, tags], `bias` b [tags].
+    Weights: `kernel` Wᵀ [features, tags], `bias` b [tags].
 
     Arguments:
         tags: their number.
@@ -66,6 +66,9 @@ class Tagger(keras.Model):
     """Embeddings, recurrent layers, and a conditional random field or a softmax: emissions [batch, time, tags].
 
         h = encoder(ids, …)      emission_t = W h_t + b
+
+    Weights: those of the `encoder`, and those of the last layer, `tags`, a `CRF` or an `IndependentTags`: `kernel` Wᵀ
+    [encoder's features, tags], `bias` b [tags], of a `CRF` also `transitions` [tags, tags], `start` and `end` [tags].
 
     Arguments:
         tags: number of tags.

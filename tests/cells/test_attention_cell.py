@@ -185,6 +185,17 @@ def test_what_does_not_go_together():
         keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention, context_cell=dropping)
 
 
+def test_a_cell_of_keras_is_told_what_stands_for_it():
+    theirs, attention = keras.layers.LSTMCell(4), keras_rnn.BahdanauAttention(3)
+    told = r"not LSTMCell of keras\. .* keras_rnn.LSTMCell\(units, output_activation='tanh'\)"
+    with pytest.raises(TypeError, match="AttentionCell goes around a keras_rnn.Cell, " + told):
+        keras_rnn.AttentionCell(theirs, attention)
+    with pytest.raises(TypeError, match=told):
+        keras_rnn.AttentionCell(keras_rnn.LSTMCell(4), attention, context_cell=theirs)
+    with pytest.raises(TypeError, match="ZoneoutCell goes around a keras_rnn.Cell, " + told):
+        keras_rnn.ZoneoutCell(theirs, 0.1)
+
+
 @pytest.mark.parametrize("order", ["before", "after"])
 @pytest.mark.parametrize("inner", ["simple_rnn", "layer_norm_simple_rnn"])
 def test_recurrent_dropout_falls_on_nothing_but_the_cells_recurrent_product(inner, order):
