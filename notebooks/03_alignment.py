@@ -241,17 +241,18 @@ axis.legend()
 plt.show()
 
 # %% [markdown]
-# Without attention the score falls as the sentences grow, though all of these lengths were seen in
-# training: one vector of the same size has to hold ever more. (Two more epochs lift its first two
-# points to 70 and 29.) With attention it does not fall up to the longest sentence of the training;
-# beyond that it falls, too, but slowly.
+# Without attention the score falls already over the four lengths that were seen in training, from 48 to
+# 11: one vector of the same size has to hold ever more. (Two more epochs lift its first two points to
+# 70 and 29.) With attention it is 100 up to the longest sentence of the training. On the three lengths
+# beyond, which neither has seen, it is 97.5, 78 and 62.
 #
 # ## 4. Alignments
 #
 # Each row is a word that was written, and shows where the decoder looked before it wrote it. *weil*
 # sends the verb to the end, *heute* pulls it forward: the dark fields leave the diagonal. *eine* needs
 # to know the gender of *Blume*, and looks at *a* alone all the same: the encoder, which reads from the
-# end as well, has already told that position of its noun.
+# end as well, has already told that position of its noun. For the same reason *wenn* and *heute* come
+# from the comma before their English words: its state, too, has been told from the right what follows.
 
 # %%
 SHOWN = [

@@ -31,7 +31,7 @@
 # 2. **One hop, two, four**: the same network on questions that need one fact, two, three.
 # 3. **Attention over a story**: what each hop takes of it.
 #
-# It runs in about nine minutes on two CPU cores and downloads nothing.
+# It runs in about eight minutes on two CPU cores and downloads nothing.
 
 # %%
 import os
@@ -112,6 +112,10 @@ print(f"{len(train):,} stories of at most {STORY} sentences, {len(ANSWERS)} answ
 UNITS, EPOCHS = 48, 1 if FAST else 20
 
 
+def counted(number, name):
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
 def train_reader(hops):
     encoder = {
         "vocabulary_size": tokenizer.size,
@@ -133,7 +137,8 @@ def train_reader(hops):
         epochs=EPOCHS,
         verbose=0,
     ).history["loss"]
-    print(f"{hops} hops: loss {history[-1]:.3f} in {time.perf_counter() - started:.0f} s")
+    seconds = time.perf_counter() - started
+    print(f"{counted(hops, 'hop')}: loss {history[-1]:.3f} in {seconds:.0f} s")
     return model
 
 
@@ -151,17 +156,19 @@ scores = {hops: accuracies(reader) for hops, reader in readers.items()}
 figure, axis = plt.subplots(figsize=[6, 3], layout="constrained")
 places = np.arange(len(KINDS))
 for number, (hops, values) in enumerate(scores.items()):
-    axis.bar(places + 0.25 * (number - 1), values, width=0.22, label=f"{hops} hops")
-    print(f"{hops} hops:", " ".join(f"{kind} {v:.2f}" for kind, v in zip(KINDS, values)))
-axis.set_xticks(places, [f"{kind}\n{facts} facts" for kind, facts in KINDS.items()])
+    name = counted(hops, "hop")
+    axis.bar(places + 0.25 * (number - 1), values, width=0.22, label=name)
+    print(f"{name}:", " ".join(f"{kind} {v:.2f}" for kind, v in zip(KINDS, values)))
+axis.set_xticks(places, [f"{kind}\n{counted(facts, 'fact')}" for kind, facts in KINDS.items()])
 axis.set_ylabel("accuracy on new stories")
 axis.set_ylim(0, 1)
-axis.legend(loc="lower left")
+axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
 # %% [markdown]
-# Two hops are enough for all three kinds. Four, with one seed and as many epochs, end a little lower: there is
-# more to train. They have the most hops to look at, and so they are what follows.
+# Two hops are enough for all three kinds: 1.00, 1.00 and 0.99. One finds one fact, and is right in less than half
+# of the questions that need more. Four, with one seed and as many epochs, end lower, at 0.90 to 0.99: there is more
+# to train. What follows is the reader with two.
 #
 # ## 3. Attention over a story
 #
@@ -170,7 +177,7 @@ plt.show()
 # the sentences that a hop has taken when the story ends.
 
 # %%
-reader = readers[HOPS[-1]]
+reader = readers[2]
 _, hops = reader.explain(dev_features)
 for kind in KINDS:
     # The longest story of each kind among the first ones.

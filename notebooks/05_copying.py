@@ -31,7 +31,7 @@
 # 5. **The switch**: which words are copied and which are written.
 # 6. **Coverage**: looking where nobody has looked before.
 #
-# It runs in two to three minutes on two CPU cores and downloads nothing.
+# It runs in about three minutes on two CPU cores and downloads nothing.
 
 # %%
 import os
