@@ -46,6 +46,7 @@ _HOMES = {
         "count_words",
         "in_chunks",
         "load_tokenizer",
+        "lowered",
         "tokenizer_of_counts",
         "train_tokenizer",
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from pipelines.text import lowered
+
 # The shape, how the word ends in one to four characters, and how it begins in three.
 ATTRIBUTES = ("shape", "1", "2", "3", "4", "first")
 
@@ -41,12 +43,12 @@ def word_attributes(tokens: tf.Tensor) -> tf.Tensor:
     shape = tokens
     for pattern, sign in SHAPES:
         shape = tf.strings.regex_replace(shape, pattern, sign)
-    lowered = tf.strings.lower(tokens, encoding="utf-8")
-    length = tf.strings.length(lowered, unit="UTF8_CHAR")
+    low = lowered(tokens)
+    length = tf.strings.length(low, unit="UTF8_CHAR")
 
     def part(begin: tf.Tensor, size: int) -> tf.Tensor:
         sizes = tf.fill(tf.shape(length), size)
-        return tf.strings.substr(lowered, begin, sizes, unit="UTF8_CHAR")
+        return tf.strings.substr(low, begin, sizes, unit="UTF8_CHAR")
 
     endings = [part(tf.maximum(length - size, 0), size) for size in (1, 2, 3, 4)]
     parts = [shape, *endings, part(tf.zeros_like(length), 3)]

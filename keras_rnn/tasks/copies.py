@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import pipelines
 from keras_rnn.tasks.blocks import padded
-from keras_rnn.tasks.vectors import lowered, vector_ids, vector_tokenizer
+from keras_rnn.tasks.vectors import lowered_words, vector_ids, vector_tokenizer
 
 _SEPARATOR = "\x1f"
 
@@ -59,7 +59,7 @@ class CopyFeatures(tf.Module):
         counts = {field: pipelines.count_words(texts(field)) for field in ("text", "summary")}
         together = counts["text"] + counts["summary"]
         names = list(together)
-        keys = dict(zip(names, lowered(names) if config.lower else names, strict=True))
+        keys = dict(zip(names, lowered_words(names) if config.lower else names, strict=True))
         words = collections.Counter()
         for name, count in together.items():
             words[keys[name]] += count
@@ -144,7 +144,7 @@ class CopyFeatures(tf.Module):
         ids = self.tokenizer.encode_tokens(words)
         flat = words.flat_values
         if self.tokenizer.lower:
-            flat = tf.strings.lower(flat, encoding="utf-8")
+            flat = pipelines.lowered(flat)
         rows = words.value_rowids()
         _, which = tf.unique(tf.strings.join([tf.strings.as_string(rows), flat], _SEPARATOR))
         first = tf.math.unsorted_segment_min(_places(words), which, tf.size(which))

@@ -344,7 +344,7 @@ class Tagging(Task):
         if not given:
             return ""
         known = self.features.vectors.encode_tokens(
-            tf.strings.lower(tf.constant(sorted(self.seen)), encoding="utf-8")
+            pipelines.lowered(tf.constant(sorted(self.seen)))
         )
         share = float(np.mean(known.numpy() != pipelines.UNKNOWN))
         return f"{given}; they hold {share:.1%} of the words of the training data"

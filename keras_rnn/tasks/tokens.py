@@ -10,7 +10,7 @@ import tensorflow as tf
 import pipelines
 from keras_rnn.tasks.blocks import padded
 from keras_rnn.tasks.facts import read_facts, write_facts
-from keras_rnn.tasks.vectors import lowered, vector_ids, vector_tokenizer
+from keras_rnn.tasks.vectors import lowered_words, vector_ids, vector_tokenizer
 
 # A file of its own, because the vectors themselves are weights of the model.
 VECTORS_FILE = "vocabulary.vectors.facts.json"
@@ -63,7 +63,7 @@ class TokenFeatures(tf.Module):
         attributes = collections.Counter()
         for chunk in pipelines.in_chunks(counts):
             numbers = [counts[token] for token in chunk]
-            for token, low, number in zip(chunk, lowered(chunk), numbers, strict=True):
+            for token, low, number in zip(chunk, lowered_words(chunk), numbers, strict=True):
                 words[low if config.lower else token] += number
                 for character in token:
                     characters[character] += number

@@ -24,7 +24,9 @@ def vector_tokenizer(
 ) -> pipelines.Tokenizer:
     """The words of the file that are kept: its first ones, and those among the tokens, or their lower case."""
     tokens = list(tokens)
-    words = pipelines.vector_words(config.vectors, config.vectors_size, {*tokens, *lowered(tokens)})
+    words = pipelines.vector_words(
+        config.vectors, config.vectors_size, {*tokens, *lowered_words(tokens)}
+    )
     words = [word for word in words if word not in pipelines.SPECIAL_TOKENS]
     return pipelines.WordTokenizer([*pipelines.SPECIAL_TOKENS, *words])
 
@@ -32,7 +34,7 @@ def vector_tokenizer(
 def vector_ids(vectors: pipelines.Tokenizer, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
     """Tokens -> their ids among the words of pretrained vectors, in lower case where they are not among them."""
     ids = vectors.encode_tokens(tokens.flat_values)
-    low = tf.strings.lower(tokens.flat_values, encoding="utf-8")
+    low = pipelines.lowered(tokens.flat_values)
     ids = tf.where(ids == pipelines.UNKNOWN, vectors.encode_tokens(low), ids)
     return tokens.with_flat_values(ids)
 
@@ -48,7 +50,7 @@ def give_vectors(
     return f"{found.sum():,} vectors of size {rows.shape[1]} from {config.vectors}"
 
 
-def lowered(tokens: Iterable[str]) -> list[str]:
+def lowered_words(tokens: Iterable[str]) -> list[str]:
     """As the graph lowers them, which is not in all scripts what Python does."""
-    low = tf.strings.lower(tf.constant(list(tokens), tf.string), encoding="utf-8").numpy()
+    low = pipelines.lowered(tf.constant(list(tokens), tf.string)).numpy()
     return [token.decode("utf-8") for token in low]

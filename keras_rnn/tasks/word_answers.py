@@ -147,8 +147,8 @@ class WordServer(QuestionServer):
     def _result(self, context: tf.Tensor, logits: tf.Tensor) -> dict[str, tf.Tensor]:
         answer = tf.gather(tf.constant(self.words), tf.argmax(logits, axis=1))
         tokens, starts, ends = self._cut(context)
-        same = tf.strings.lower(tokens.flat_values, encoding="utf-8") == tf.gather(
-            tf.strings.lower(answer, encoding="utf-8"), tokens.value_rowids()
+        same = pipelines.lowered(tokens.flat_values) == tf.gather(
+            pipelines.lowered(answer), tokens.value_rowids()
         )
 
         def last(places):
