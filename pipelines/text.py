@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import collections
 import io
-import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -26,13 +26,17 @@ from pipelines.ragged import framed, kept
 PADDING, UNKNOWN, START, END = 0, 1, 2, 3
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[START]", "[END]")
 
-# Strings a call: tokenizing one by one is twenty times slower.
+# Strings a call: tokenizing one by one is twenty times slower. Of long ones fewer, as many as hold so many characters.
 CHUNK = 1024
+CHUNK_CHARACTERS = 2**22
 
 NO_TOKEN = "no token is left for a vocabulary: the texts are empty, min_count too high or vocabulary_size too low"
 
 # Distinct tokens that counting keeps at most; the rarest go first.
 _MOST_COUNTED = 4_000_000
+
+# Lines, of 1,000 characters at most, that SentencePiece learns from; of more it draws so many.
+_MOST_LINES = 1_000_000
 
 SEPARATOR = "\x1f"
 _BLANK = r"\s\p{Z}\p{Cc}\x{FEFF}\x{200B}"
@@ -65,14 +69,31 @@ MARKS = (
 def in_chunks(items: Iterable, size: int = CHUNK) -> Iterator[list]:
     """Cuts any iterable into lists of `size` items, the last one shorter.
 
+    A list ends sooner where its texts, alone or in records, have `CHUNK_CHARACTERS` characters together.
+
     Example:
 
     >>> list(in_chunks("abcde", 2))
     [['a', 'b'], ['c', 'd'], ['e']]
     """
-    iterator = iter(items)
-    while chunk := list(itertools.islice(iterator, size)):
+    chunk, characters = [], 0
+    for item in items:
+        chunk.append(item)
+        characters += _characters(item)
+        if len(chunk) == size or characters >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
         yield chunk
+
+
+def _characters(item: object) -> int:
+    """Characters of a text, or of all those that a record or a sequence holds."""
+    if isinstance(item, str):
+        return len(item)
+    if isinstance(item, Mapping):
+        return sum(map(_characters, item.values()))
+    return sum(map(_characters, item)) if isinstance(item, list | tuple) else 0
 
 
 def lowered(texts: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
@@ -87,6 +108,23 @@ def lowered(texts: tf.Tensor | tf.RaggedTensor) -> tf.Tensor | tf.RaggedTensor:
     """
     texts = tf.strings.regex_replace(tf.strings.lower(texts), "İ", "i̇")
     return tf.strings.lower(texts, encoding="utf-8")
+
+
+def first_bytes(texts: tf.Tensor, most: int) -> tf.Tensor:
+    """The beginning of each text [batch], of at most `most` bytes, in whole characters of UTF-8, in graph.
+
+    Example:
+
+    >>> first_bytes(tf.constant(["añ", "aaa", ""]), 2).numpy().tolist()
+    [b'a', b'aa', b'']
+    """
+    cut, further = (tf.strings.substr(texts, 0, size, unit="BYTE") for size in (most, most + 1))
+    count = tf.strings.length(cut, unit="UTF8_CHAR")
+    # The next byte begins no character: it belongs to the last one, which is not whole.
+    broken = (cut != further) & (tf.strings.length(further, unit="UTF8_CHAR") == count)
+    whole = tf.maximum(count - 1, 0)
+    whole = tf.strings.substr(cut, tf.zeros_like(whole), whole, unit="UTF8_CHAR")
+    return tf.where(broken, whole, cut)
 
 
 def split_words(texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
@@ -410,8 +448,9 @@ class WordpieceTokenizer(Tokenizer):
             reserved_tokens=list(SPECIAL_TOKENS),
             lower_thresh=1,
             max_input_tokens=-1,
-            # Each character stands in the vocabulary twice, as a beginning and inside a word.
-            max_unique_chars=max(1, min(1000, size // 4)),
+            # Each character stands in the vocabulary twice, as a beginning and inside a word: of scripts with thousands
+            # of them, as Chinese and Japanese are written in, those that are kept fill half of it.
+            max_unique_chars=max(1, size // 4),
         )
         return cls(list(dict.fromkeys([*SPECIAL_TOKENS, *pieces]))[:size], lower)
 
@@ -476,13 +515,12 @@ class SentencePieceTokenizer(Tokenizer):
         model = io.BytesIO()
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=lines(),
+                sentence_iterator=_drawn(lines(), _MOST_LINES),
                 model_writer=model,
                 vocab_size=size,
                 hard_vocab_limit=False,
                 model_type="unigram",
                 character_coverage=0.9995,
-                input_sentence_size=1_000_000,
                 num_threads=1,
                 minloglevel=2,
                 pad_id=PADDING,
@@ -650,6 +688,26 @@ def _count(cut, texts: Iterable[str], lower: bool) -> collections.Counter[str]:
     for token, count in counts.items():
         readable[token.decode("utf-8", "replace")] += count
     return readable
+
+
+def _drawn(lines: Iterable[str], most: int) -> Iterator[str]:
+    """The lines; where there are more than `most`, so many of them, evenly drawn and each time the same.
+
+    SentencePiece would draw others in each process.
+
+    >>> list(_drawn("abc", 3)), list(_drawn("abcdefghi", 3))
+    (['a', 'b', 'c'], ['f', 'b', 'g'])
+    """
+    generator = random.Random(0)
+    kept: list[str] = []
+    for number, line in enumerate(lines):
+        if number < most:
+            kept.append(line)
+        elif (place := generator.randrange(number + 1)) < most:
+            kept[place] = line
+    kept.reverse()
+    while kept:
+        yield kept.pop()
 
 
 def _most_frequent(counts: collections.Counter[str], size: int, min_count: int) -> list[str]:

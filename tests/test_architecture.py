@@ -192,6 +192,16 @@ def test_what_keras_keeps_to_itself_stands_in_one_file():
     assert users == {"keras_internals"}
 
 
+def test_lower_case_is_made_in_one_file():
+    """Elsewhere the language of the process would have a say in it."""
+    users = [
+        path
+        for path in python_files("keras_rnn", "pipelines")
+        if "tf.strings.lower" in names_used(path)
+    ]
+    assert users == [ROOT / "pipelines" / "text.py"]
+
+
 def test_flags_stand_in_app_alone():
     importers = {
         str(path.relative_to(ROOT))

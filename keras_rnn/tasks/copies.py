@@ -101,7 +101,7 @@ class CopyFeatures(tf.Module):
 
     def _words(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """All words of texts, as they are written: string [batch, (time)]."""
-        texts = tf.strings.substr(texts, 0, self.max_bytes, unit="BYTE")
+        texts = pipelines.first_bytes(texts, self.max_bytes)
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
         return self.tokenizer.tokenize(texts)
 

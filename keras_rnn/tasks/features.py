@@ -123,7 +123,7 @@ class TextFeatures(tf.Module):
 
     def _read(self, texts: tf.Tensor) -> tf.Tensor:
         """The part of each text that is read at all, in whole characters of UTF-8."""
-        texts = tf.strings.substr(texts, 0, self.max_bytes, unit="BYTE")
+        texts = pipelines.first_bytes(texts, self.max_bytes)
         return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
 
     @pipelines.on_cpu

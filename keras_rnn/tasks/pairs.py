@@ -84,7 +84,7 @@ class PairFeatures(tf.Module):
     @pipelines.on_cpu
     def encode(self, texts: tf.Tensor, side: str = "source") -> tf.RaggedTensor:
         """string [batch] -> ids with the end, ragged int32 [batch, (time)], however long."""
-        texts = tf.strings.substr(texts, 0, self.max_bytes, unit="BYTE")
+        texts = pipelines.first_bytes(texts, self.max_bytes)
         texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="ignore")
         return getattr(self, side).encode(texts, end=True)
 

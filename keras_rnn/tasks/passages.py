@@ -63,8 +63,7 @@ class PassageFeatures(tf.Module):
     @pipelines.on_cpu
     def cut(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         """All tokens of raw texts, and where they begin and end, in bytes."""
-        read = tf.strings.substr(texts, 0, self.max_bytes, unit="BYTE")
-        return self.tokenizer.tokenize_with_offsets(read)
+        return self.tokenizer.tokenize_with_offsets(pipelines.first_bytes(texts, self.max_bytes))
 
     @pipelines.on_cpu
     def count_cut(

@@ -435,7 +435,7 @@ class Tagging(Task):
         if kind in ("columns", "conllu"):
             return self.read(file, counts, answers=False, on_error="yield")
         if kind == "jsonl":
-            return read_tagged_json(file)
+            return pipelines.cut_records(read_tagged_json(file), self.config.max_bytes, counts)
         return pipelines.read_lines(
             file, max_bytes=self.config.max_bytes, counts=counts, on_error="yield", allow_empty=True
         )

@@ -77,7 +77,7 @@ class TaggingServer(Server):
     def _cut(self, text: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor, tf.RaggedTensor]:
         """The tokens of raw texts, and where they begin and end, in bytes."""
         return self.features.words.tokenize_with_offsets(
-            tf.strings.substr(text, 0, self.max_bytes, unit="BYTE")
+            pipelines.first_bytes(text, self.max_bytes)
         )
 
     def _run(self, tokens: tf.RaggedTensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,5 +1,6 @@
 """Tokenizers: what is cut, which ids, files and SavedModels that answer the same."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pipelines import (  # noqa: E402
     CharacterTokenizer,
     InputError,
     WordTokenizer,
+    first_bytes,
     in_chunks,
     load_tokenizer,
     train_tokenizer,
@@ -210,6 +212,48 @@ def test_counting_keeps_to_its_bound(monkeypatch):
     assert tokenizer.size <= 4 + 3
 
 
+def test_chunks_of_long_texts_are_shorter(monkeypatch):
+    monkeypatch.setattr(text_module, "CHUNK_CHARACTERS", 5)
+    assert list(in_chunks(["aaa", "aaa", "aaaaaaaaa", "a"])) == [["aaa", "aaa"], ["a" * 9], ["a"]]
+    records = [{"tokens": ["aa", "aa"], "tag": "b"}, ({"a": "b"}, "c", None), [1, "aaaa"]]
+    assert list(in_chunks(records)) == [records[:1], records[1:]]
+    assert list(in_chunks(range(9), 6)) == [[0, 1, 2, 3, 4, 5], [6, 7, 8]]
+
+
+@pytest.mark.parametrize("most", range(1, 14))
+def test_the_first_bytes_in_whole_characters(most):
+    rows = ["añ漢😀b", "", "é", "漢漢", "plain"]
+    wanted = [row.encode()[:most].decode(errors="ignore").encode() for row in rows]
+    assert first_bytes(tf.constant(rows), most).numpy().tolist() == wanted
+    # Invalid bytes that a text has itself are left to whoever reads it.
+    given = [b"a\xff\xe6b", b"\x80", b"\xc3"]
+    assert first_bytes(tf.constant(given), 4).numpy().tolist() == given
+
+
+def test_wordpieces_keep_the_characters_of_scripts_that_have_thousands():
+    characters = [chr(code) for code in range(0x4E00, 0x4E00 + 1500)]
+    tokenizer = train_tokenizer("wordpiece", ["".join(characters)], 8000)
+    assert UNKNOWN not in tokenizer.encode(["".join(characters)]).values.numpy()
+
+
+def test_of_too_many_lines_sentencepiece_is_given_the_same_each_time(monkeypatch):
+    import sentencepiece
+
+    given = []
+    monkeypatch.setattr(
+        sentencepiece.SentencePieceTrainer,
+        "train",
+        lambda sentence_iterator, **settings: given.append((list(sentence_iterator), settings)),
+    )
+    monkeypatch.setattr(text_module, "_MOST_LINES", 20)
+    for _ in range(2):
+        with contextlib.suppress(Exception):  # There is no model.
+            train_tokenizer("sentencepiece", map(str, range(300)), 10)
+    (lines, settings_), again = given
+    assert again[0] == lines and len(set(lines)) == 20 and any(int(line) > 200 for line in lines)
+    assert settings_.get("input_sentence_size", 0) == 0
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -244,12 +288,12 @@ def test_vocabularies_that_do_not_fit(tmp_path):
 
 
 def test_saved_models_need_only_tensorflow(tmp_path):
-    """Words and characters, saved inside another module, in a process without this package."""
+    """Words and characters, saved inside another module, in a process without this package, in Turkish."""
 
     class Server(tf.Module):
         def __init__(self):
             super().__init__()
-            self.words = train_tokenizer("words", SENTENCES, 100, lower=True)
+            self.words = train_tokenizer("words", [*SENTENCES, "İ"], 100, lower=True)
             self.characters = train_tokenizer("characters", SENTENCES, 100)
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
@@ -272,7 +316,7 @@ import sys
 import tensorflow as tf
 assert not any(name.startswith(("pipelines", "keras_rnn", "tensorflow_text")) for name in sys.modules)
 serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-for rows in (["The film isn't 漢字!", "", "a " * 100_000], []):
+for rows in (["The film ISN'T İ 漢字!", "", "a " * 100_000], []):
     answer = serve(tf.constant(rows, tf.string))
     for name in sorted(answer):
         value = answer[name]
@@ -284,14 +328,17 @@ for rows in (["The film isn't 漢字!", "", "a " * 100_000], []):
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={"PATH": os.environ["PATH"], "TF_CPP_MIN_LOG_LEVEL": "3", "LANG": "tr_TR.UTF-8"},
     )
     wanted = []
-    for rows in (["The film isn't 漢字!", "", "a " * 100_000], []):
+    for rows in (["The film ISN'T İ 漢字!", "", "a " * 100_000], []):
         answer = server.serve(tf.constant(rows, tf.string))
         for name in sorted(answer):
             value = answer[name]
             shown = value[:2, :6] if value.shape.rank == 2 else value[:2]
             wanted.append(f"{name} {shown.numpy().tolist()}")
     assert done.stdout.splitlines() == wanted, done.stderr
-    assert wanted[1] == "decoded [b\"the film is n't \\xe6\\xbc\\xa2 \\xe5\\xad\\x97 !\", b'[UNK]']"
+    assert (
+        wanted[1]
+        == "decoded [b\"the film is n't i\\xcc\\x87 \\xe6\\xbc\\xa2 \\xe5\\xad\\x97 !\", b'[UNK]']"
+    )

@@ -1,5 +1,6 @@
 """Tagging from file to SavedModel: schemes, scores, formats, exports, bad input."""
 
+import collections
 import functools
 import io
 import json
@@ -483,6 +484,24 @@ def test_json_lines_with_tokens_or_text(capsys, monkeypatch, workdir):
     assert answers[1]["tags"] == ["B-LOC", "O"] and answers[1]["start"] == [0, 5]
     assert answers[2]["line"] == 3 and "tokens" in answers[2]["error"]
     assert answers[3]["tags"] == []
+
+
+def test_a_text_of_json_is_cut_at_a_character_and_counted(tmp_path):
+    task = fitted(TRAIN, max_bytes=9)
+    path = tmp_path / "ask.jsonl"
+    path.write_text('{"text": "Ada éééé", "id": 1}\n{"text": "Ada"}\n{"tokens": ["Ada", "éééé"]}\n')
+    counts = collections.Counter()
+    records = list(task.read_input(str(path), counts))
+    assert counts == {"cut to 9 bytes": 1}
+    assert [*map(dict, records)] == [
+        {"text": "Ada éé"},
+        {"text": "Ada"},
+        {"tokens": ["Ada", "éééé"]},
+    ]
+    # In a graph that is asked itself, too.
+    server = TaggingServer(task, task.build_model())
+    tokens, _, ends = server._cut(tf.constant(["Ada éééé"]))
+    assert decoded(tokens.to_tensor("")) == [["Ada", "éé"]] and ends.to_list() == [[3, 8]]
 
 
 @pytest.mark.usefixtures("opened_once")
