@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,16 +94,21 @@ class Summarization(Task):
             return (record[field] for record in records())
 
         self.features = CopyFeatures.fit(self.config, texts, self.inherited)
-        pairs = [
-            (record["text"], record["summary"])
-            for record in records()
-            if record["text"].strip() and record["summary"].strip()
-        ]
-        self.lead = rouge.best_lead(*zip(*pairs, strict=True)) if pairs else 1
-        for chunk in pipelines.in_chunks(pairs):
+
+        def pairs():
+            for record in records():
+                if record["text"].strip() and record["summary"].strip():
+                    yield record["text"], record["summary"]
+
+        count = 0
+        for chunk in pipelines.in_chunks(pairs()):
+            count += len(chunk)
             ids = self.features.encode_summaries(*map(_strings, zip(*chunk, strict=True)))
             # Without the end.
             self.longest = max(self.longest, int(tf.reduce_max(ids.row_lengths())) - 1)
+        # Of many as many as it asks: all of them may not fit into the memory.
+        some = list(itertools.islice(pairs(), 0, None, max(count // rouge.SOUGHT, 1)))
+        self.lead = rouge.best_lead(*zip(*some, strict=True)) if some else 1
         self.vectors_dim = vectors_dim_of(self)
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_rnn import app, configs
+from keras_rnn import app, configs, rouge
 from keras_rnn.tasks import make_task
 from tests import small_summaries
 from tests.saved_models import ask_elsewhere, must_compile
@@ -168,6 +168,16 @@ FLAWED = [
     {"text": "a b", "summary": "a b c"},
     {"text": "a b c d e f g h", "summary": "h a"},
 ]
+
+
+def test_of_many_texts_few_are_kept_for_the_lead(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(rouge, "SOUGHT", 2)
+    monkeypatch.setattr(rouge, "best_lead", lambda *texts: asked.append(texts) or 1)
+    rows = [{"text": f"a b {n}", "summary": f"b {n} " * n} for n in range(1, 8)]
+    task, *_ = encoded(tmp_path, [*rows[:3], FLAWED[1], *rows[3:]], training=False)
+    assert asked == [(("a b 1", "a b 4", "a b 7"), tuple(f"b {n} " * n for n in (1, 4, 7)))]
+    assert task.longest == 14
 
 
 def test_what_teaches_nothing_is_left_out_and_counted(tmp_path):
