@@ -42,6 +42,9 @@ _CONLLU_COLUMNS = {"upos": 3, "xpos": 4}
 _SHOWN_FEATURES = 8
 _CONLLU_ID = re.compile(r"([1-9][0-9]*)(-[0-9]+)?(\.[0-9]+)?|0\.[0-9]+")
 
+# A longer sentence is none: the blank lines are missing, and all of the file would be read for one.
+_MOST_TOKENS = 100_000
+
 Files = str | os.PathLike | Sequence[str]
 
 
@@ -255,6 +258,12 @@ class _Layout:
         """Every line of the file, in order, in blocks of at most one sentence."""
         block, number = _Block(), 0
         for number, line, raw in self._lines():
+            if len(block.lines) > _MOST_TOKENS:
+                raise block.error or InputError(
+                    f"a sentence of more than {_MOST_TOKENS:,} tokens; are the blank lines between sentences missing?",
+                    self.name,
+                    block.line,
+                )
             if isinstance(line, InputError):
                 block.lines.append(_Line(number, "", raw))
                 block.error = block.error or line

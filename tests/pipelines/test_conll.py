@@ -306,6 +306,21 @@ def test_a_long_sentence(tmp_path):
     assert sentences(file) == [{"tokens": tokens, "tags": ["O"] * 10_000}]
 
 
+def test_a_file_without_blank_lines_is_no_sentence(tmp_path):
+    file = written(tmp_path, "a.conll", "# id = 1\n" + "w O\n" * 99_999 + "\n" + "w O\n" * 100_002)
+    records = read_tagged(file, on_error="yield")
+    assert len(next(records)["tokens"]) == 99_999
+    with pytest.raises(InputError) as caught:
+        next(records)
+    assert str(caught.value) == (
+        f"{file}:100002: a sentence of more than 100,000 tokens; are the blank lines between sentences missing?"
+    )
+    # What is wrong with a line says more.
+    file = written(tmp_path, "b.conll", "w O\nw\n" + "w O\n" * 100_000)
+    with pytest.raises(InputError, match="b.conll:2: the token has 1"):
+        next(read_tagged(file))
+
+
 def test_is_conllu():
     assert is_conllu("a.conllu") and is_conllu("A.CONLLU.GZ") and not is_conllu("a.conll")
 
