@@ -124,7 +124,7 @@ class Batches:
         shuffle: False keeps the order of the store within a bucket, and the buckets in order.
         seed: of the order.
         buckets: padded lengths (numbers, or tuples with several columns) instead of a choice from
-            the data; where the data are longer (up to max_length), one more is added.
+            the data; none above max_length. Where the data are longer (up to max_length), one more is added.
         max_shapes: how many padded lengths to choose at most; 0 = as many as repay their compiling.
         fields: the columns to read; all by default.
         batch_tokens: a batch's rows times its padded length (of all length columns together)
@@ -165,8 +165,9 @@ class Batches:
         # A column of no buckets of its own is as long as the first that has them.
         self._follow = {n: n if n in names else names[0] for n in self.fields}
         lengths = np.stack([store.lengths(name) for name in names], axis=1)
-        lengths, self.cut = self._cut_lengths(lengths, max_length)
-        self.buckets = self._all_buckets(lengths, buckets, max_shapes)
+        limits = max_length if isinstance(max_length, Mapping) else dict.fromkeys(names, max_length)
+        lengths, self.cut = self._cut_lengths(lengths, limits)
+        self.buckets = self._all_buckets(lengths, limits, buckets, max_shapes)
         self._level = _first_that_holds(self.buckets, lengths).astype(np.int16)
         self._real_cells = int(lengths.sum())
         sizes = self.buckets.sum(axis=1)
@@ -179,11 +180,11 @@ class Batches:
         self._check_followers(lengths)
 
     def _cut_lengths(
-        self, lengths: np.ndarray, max_length: int | Mapping[str, int] | None
+        self, lengths: np.ndarray, limits: Mapping[str, int | None]
     ) -> tuple[np.ndarray, dict[str, int]]:
         cut = dict.fromkeys(self.length_columns, 0)
         for place, name in enumerate(self.length_columns):
-            longest = max_length.get(name) if isinstance(max_length, Mapping) else max_length
+            longest = limits.get(name)
             if longest is None:
                 continue
             if longest < 1:
@@ -195,6 +196,7 @@ class Batches:
     def _all_buckets(
         self,
         lengths: np.ndarray,
+        limits: Mapping[str, int | None],
         buckets: Sequence[int] | Sequence[Sequence[int]] | None,
         max_shapes: int,
     ) -> np.ndarray:
@@ -206,6 +208,11 @@ class Batches:
             raise InputError(f"buckets need a length for each of {', '.join(self.length_columns)}")
         if (given < 1).any() or (np.diff(given, axis=0) < 0).any():
             raise InputError(f"buckets must grow from at least 1, not {given.tolist()}")
+        for name, last in zip(self.length_columns, given[-1].tolist(), strict=True):
+            if last > (limits.get(name) or last):
+                raise InputError(
+                    f"the bucket {last} is longer than max_length={limits[name]}, where {name!r} is cut"
+                )
         longest = np.maximum(lengths.max(axis=0), given[-1])
         return given if (longest == given[-1]).all() else np.vstack([given, longest])
 

@@ -300,6 +300,10 @@ def test_what_cannot_be(tmp_path):
         ({"max_shapes": -1}, "max_shapes must be at least 0"),
         ({"buckets": [5, 3]}, "buckets must grow"),
         ({"buckets": []}, "buckets need a length"),
+        (
+            {"buckets": [4, 64], "max_length": 50},
+            "the bucket 64 is longer than max_length=50, where 'text'",
+        ),
     ]:
         with pytest.raises(InputError, match=said):
             Batches(store, **{"batch_size": 2, "length_columns": "text", **settings_})
