@@ -24,12 +24,15 @@ FRAME_SECONDS = 0.01
 LOWEST_HERTZ = 60.0
 
 
-def read_waveform(file: str | os.PathLike) -> tuple[np.ndarray, int]:
+def read_waveform(
+    file: str | os.PathLike, max_seconds: float | None = None
+) -> tuple[np.ndarray, int]:
     """Reads a sound file, all channels mixed into one.
 
     Arguments:
         file: WAV of any rate, 8, 16, 24 or 32 bits wide or in floating point, and what else
             libsndfile reads (FLAC, OGG).
+        max_seconds: of a longer sound no more is read.
 
     Returns:
         float32[time], full scale from -1 to 1, and its rate in samples a second.
@@ -50,7 +53,8 @@ def read_waveform(file: str | os.PathLike) -> tuple[np.ndarray, int]:
         if not RATES[0] <= rate <= RATES[1]:
             limits = f"{RATES[0]:,} to {RATES[1]:,}"
             raise InputError(f"says that it has {rate:,} samples a second, not {limits}", name)
-        samples, rate = soundfile.read(name, dtype="float32", always_2d=True)
+        frames = -1 if max_seconds is None else math.ceil(max_seconds * rate)
+        samples, rate = soundfile.read(name, frames, dtype="float32", always_2d=True)
     except (RuntimeError, OSError) as error:  # soundfile's own error is a RuntimeError
         reason = getattr(error, "error_string", "") or str(error)
         raise InputError(f"is no sound that can be read: {reason}", name) from None

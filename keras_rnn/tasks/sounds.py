@@ -13,6 +13,9 @@ import pipelines
 
 SOUND_FILE = "sound.json"
 
+# Read of a sound beyond where it is cut: so it is known to be longer, and resampling rings only beyond the cut.
+SECONDS_BEHIND = 0.5
+
 
 class SoundFeatures(tf.Module):
     """The tokenizer, and how a waveform becomes a spectrogram.
@@ -37,6 +40,7 @@ class SoundFeatures(tf.Module):
         super().__init__()
         self.tokenizer, self.rate, self.mels = tokenizer, rate, mels
         self.max_samples = max(int(rate * max_seconds), 1)
+        self.read_seconds = max_seconds + SECONDS_BEHIND
         self.max_frames = pipelines.frames_of(self.max_samples, rate)
         # Behind a function: a module would wrap the lists.
         self.normalisation = lambda: (mean, deviation)
@@ -63,11 +67,13 @@ class SoundFeatures(tf.Module):
         rate = config.sample_rate
         if not rate:
             first = next(records(), None)
-            rate = read_sound(first)[1] if first is not None else 8000
+            rate = read_sound(first, config.max_seconds)[1] if first is not None else 8000
         features = cls(tokenizer, rate, config.mels, config.max_seconds)
         if config.normalisation == "utterance":
             return features
-        frames = (features.spectrogram(*read_sound(record)) for record in records())
+        frames = (
+            features.spectrogram(*read_sound(record, config.max_seconds)) for record in records()
+        )
         return cls(tokenizer, rate, config.mels, config.max_seconds, *_moments(frames))
 
     def _with(
@@ -108,13 +114,15 @@ class SoundFeatures(tf.Module):
 
     def read(self, waveform: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
         """A waveform float32[time] at any rate -> its spectrogram, float32[frames, mels]."""
-        waveform = pipelines.resample(waveform, rate, self.rate)[: self.max_samples]
+        # A sound of hours is not resampled for its first seconds.
+        longest = tf.cast(tf.cast(rate, tf.float64) * self.read_seconds, tf.int64)
+        waveform = pipelines.resample(waveform[:longest], rate, self.rate)[: self.max_samples]
         return pipelines.log_mel(waveform, self.rate, self.mels)
 
     def read_wavs(self, contents: tf.Tensor) -> tf.RaggedTensor:
         """The bytes of WAV files, string[batch] -> float32[batch, (frames), mels]."""
         return tf.map_fn(
-            lambda content: self.read(*pipelines.decode_wav(content)),
+            lambda content: self.read(*pipelines.decode_wav(content, self.read_seconds)),
             contents,
             fn_output_signature=tf.RaggedTensorSpec([None, self.mels], ragged_rank=0),
         )
@@ -135,10 +143,16 @@ class SoundFeatures(tf.Module):
         return len(waveform) * self.rate > self.max_samples * rate
 
 
-def read_sound(record: pipelines.Record) -> tuple[np.ndarray, int]:
-    """The waveform that a record names, and its rate; an InputError says in which line the name stands."""
+def read_sound(
+    record: pipelines.Record, max_seconds: float | None = None
+) -> tuple[np.ndarray, int]:
+    """The waveform that a record names, and its rate; an InputError says in which line the name stands.
+
+    A sound of more seconds is read a little further than these, no more.
+    """
+    longest = None if max_seconds is None else max_seconds + SECONDS_BEHIND
     try:
-        return pipelines.read_waveform(record["audio"])
+        return pipelines.read_waveform(record["audio"], longest)
     except pipelines.InputError as error:
         raise record.error(f"{record['audio']}: {error.message}") from None
 

@@ -124,7 +124,7 @@ class SpeechRecognition(Task):
             texts = [record["text"] for record in chunk]
             ids = self.features.tokenizer.encode(tf.constant(texts, tf.string))
             for record, row in zip(chunk, np.split(ids.values, ids.row_splits[1:-1]), strict=True):
-                waveform, rate = read_sound(record)
+                waveform, rate = read_sound(record, self.config.max_seconds)
                 target = np.asarray(row)[: self.config.max_length]
                 if self._left_out(record, waveform, rate, target, training, counts):
                     continue
@@ -314,7 +314,7 @@ class SpeechRecognition(Task):
             if not isinstance(record, pipelines.InputError):
                 try:
                     # Opened here, so that a sound which cannot be read is an error in its row.
-                    read_sound(record)
+                    read_sound(record, self.config.max_seconds)
                 except pipelines.InputError as error:
                     record = error
             yield record
@@ -537,10 +537,10 @@ class SpeechServer(Server):
 
     def _answers(self, records, explained, counts=None) -> list[dict[str, Any]]:
         spectrograms = []
+        seconds = self.features.max_samples / self.features.rate
         for record in records:
-            waveform, rate = read_sound(record)
+            waveform, rate = read_sound(record, seconds)
             if counts is not None and self.features.is_too_long(waveform, rate):
-                seconds = self.features.max_samples / self.features.rate
                 counts[f"cut to {seconds:g} seconds"] += 1
             spectrograms.append(self.features.spectrogram(waveform, rate))
         answers = [{}] * len(records)

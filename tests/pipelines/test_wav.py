@@ -25,8 +25,11 @@ def wav(kind: int, channels: int, bits: int, samples: bytes, rate: int = 8000) -
     return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
 
 
+SUBTYPES = ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"]
+
+
 @pytest.mark.parametrize("form", ["WAV", "WAVEX"])
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("subtype", SUBTYPES)
 @pytest.mark.parametrize("rate, channels", [(8000, 1), (44100, 2), (16000, 3)])
 def test_bytes_in_graph_are_those_of_the_file(form, subtype, rate, channels, tmp_path):
     file = tmp_path / "a.wav"
@@ -63,6 +66,34 @@ def test_of_a_recording_that_was_cut_off_the_whole_samples_are_read(length):
     assert DECODE(cut)[0].numpy().tolist() == [0.5, -0.5]
 
 
+def test_every_byte_of_the_laws_is_heard_as_in_training(tmp_path):
+    for kind in (6, 7):
+        (tmp_path / "a.wav").write_bytes(wav(kind, 1, 8, bytes(range(256))))
+        expected, _ = pipelines.read_waveform(tmp_path / "a.wav")
+        given, _ = DECODE((tmp_path / "a.wav").read_bytes())
+        assert given.numpy().tolist() == expected.tolist() and len(given) == 256
+
+
+@pytest.mark.parametrize("length, of_samples", [(8, 0), (8, 2**32 - 1), (36, 0)])
+def test_a_recording_that_was_not_closed_is_heard_as_in_training(length, of_samples, tmp_path):
+    plain = wav(1, 1, 16, noise(100, 1).tobytes())
+    open_yet = b"RIFF" + struct.pack("<I", length) + plain[8:40] + struct.pack("<I", of_samples)
+    (tmp_path / "a.wav").write_bytes(open_yet + plain[44:])
+    expected, _ = pipelines.read_waveform(tmp_path / "a.wav")
+    given, _ = DECODE((tmp_path / "a.wav").read_bytes())
+    assert given.numpy().tolist() == expected.tolist() and len(given) == (400 if length == 8 else 0)
+
+
+def test_no_more_seconds_are_read_than_asked_for(tmp_path):
+    soundfile.write(tmp_path / "a.wav", noise(1000, 2), 8000)
+    whole, _ = pipelines.read_waveform(tmp_path / "a.wav")
+    for seconds, count in ((0.1, 800), (0.01251, 101), (1e9, 1000)):
+        read, _ = pipelines.read_waveform(tmp_path / "a.wav", seconds)
+        decoded, _ = pipelines.decode_wav((tmp_path / "a.wav").read_bytes(), seconds)
+        assert read.tolist() == whole[:count].tolist()
+        np.testing.assert_allclose(decoded, read, atol=1e-6)
+
+
 GOOD = wav(1, 1, 16, bytes(8))
 
 
@@ -75,7 +106,8 @@ GOOD = wav(1, 1, 16, bytes(8))
         (GOOD[:12], "without a format"),
         (GOOD[:36], "without samples"),
         (GOOD[:12] + GOOD[36:], "without a format"),
-        (wav(7, 1, 8, bytes(8)), "another format"),
+        (wav(2, 1, 8, bytes(8)), "another format"),
+        (wav(7, 1, 16, bytes(8)), "another format"),
         (wav(1, 0, 16, bytes(8)), "another format"),
         (wav(3, 1, 16, bytes(8)), "another format"),
         (wav(1, 1, 64, bytes(8)), "another format"),

@@ -2,6 +2,7 @@
 
 import collections
 import json
+import math
 import re
 import shutil
 
@@ -15,7 +16,7 @@ from keras_rnn import app, configs
 from keras_rnn.metrics import recognition_scores
 from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task
-from keras_rnn.tasks.sounds import read_sound
+from keras_rnn.tasks.sounds import SoundFeatures, read_sound
 from tests import small_data
 from tests.saved_models import ask_elsewhere, must_compile
 
@@ -274,6 +275,26 @@ def test_what_teaches_nothing_is_left_out_and_counted(task, data, tmp_path):
     judged = list(task.encode(task.read(str(manifest)), counts))
     assert len(judged) == 4
     assert dict(counts) == {"without text, left out": 1, "cut to 30 seconds": 1}
+
+
+@pytest.mark.parametrize("rate", [8000, 11025])
+def test_of_a_long_sound_only_the_beginning_is_resampled(rate, tmp_path, monkeypatch):
+    features = SoundFeatures(None, 8000, 20, max_seconds=1.0)
+    sound = np.random.default_rng(0).normal(size=20 * rate, scale=0.1).astype("float32")
+    wanted = pipelines.resample(sound, rate, 8000)[:8000]
+    lengths, resample = [], pipelines.resample
+
+    def noted(waveform, *rates):
+        lengths.append(len(waveform))
+        return resample(waveform, *rates)
+
+    monkeypatch.setattr(pipelines, "resample", noted)
+    given = features.read(sound, rate)
+    assert lengths == [int(1.5 * rate)]
+    np.testing.assert_allclose(given, pipelines.log_mel(wanted, 8000, 20), atol=0.02)
+    soundfile.write(tmp_path / "a.wav", sound, rate)
+    read, _ = read_sound(pipelines.Record({"audio": tmp_path / "a.wav"}), 1.0)
+    assert len(read) == math.ceil(1.5 * rate) and features.is_too_long(read, rate)
 
 
 def test_texts_that_are_cut_are_counted(task, data, tmp_path):
