@@ -17,7 +17,7 @@ from keras_rnn import metrics, models, pictures
 from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
 from keras_rnn.tasks.facts import read_facts, write_facts
 from keras_rnn.tasks.features import TextFeatures
-from keras_rnn.tasks.inputs import count_cut, format_of
+from keras_rnn.tasks.inputs import count_cut, read_texts
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import (
     Batch,
@@ -337,13 +337,7 @@ class Classification(Task):
     # Answers
 
     def read_input(self, file, counts=None):
-        data = self.config.data
-        kind = format_of(file, data.text, data.delimiter)
-        if kind != "lines":
-            return self.read(file, counts, False, "yield", json_lines=kind == "jsonl")
-        return pipelines.read_lines(
-            file, max_bytes=self.config.max_bytes, counts=counts, on_error="yield", allow_empty=True
-        )
+        return read_texts(self, file, counts)
 
     def server(self, model):
         return ClassificationServer(
@@ -502,14 +496,12 @@ class ClassificationServer(Server):
         texts = [record["text"] for record in records]
         if counts is not None:
             count_cut(self.features, texts, counts)
-        answers = [{}] * len(texts)
-        for numbers in by_length(texts, ANSWERED_TOGETHER):
-            batch = tf.constant([texts[number] for number in numbers], tf.string)
-            given = self._functions["serving_default"](batch)
-            result = {name: value.numpy() for name, value in given.items()}
-            for row, number in enumerate(numbers):
-                answers[number] = self._object(result, row)
-        return answers
+        return by_length(texts, ANSWERED_TOGETHER, self._answer)
+
+    def _answer(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        given = self._functions["serving_default"](tf.constant(texts, tf.string))
+        result = {name: value.numpy() for name, value in given.items()}
+        return [self._object(result, row) for row in range(len(texts))]
 
     def gates(self, records: Sequence[pipelines.Record]) -> tuple[dict[str, tf.Tensor], np.ndarray]:
         """The gates over the texts of records, as the model gives them, and where their tokens stand, bool."""

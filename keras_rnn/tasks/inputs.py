@@ -107,6 +107,19 @@ def has_two_columns(file: str) -> bool:
     return bool(whole) and all(line.count("\t") == 1 for line in whole)
 
 
+def read_texts(
+    task: Any, file: str, counts: collections.Counter | None
+) -> Iterator[pipelines.Record | pipelines.InputError]:
+    """A table as a task reads it, without its answers, or plain lines, each of them a text."""
+    config = task.config
+    kind = format_of(file, config.data.text, config.data.delimiter)
+    if kind != "lines":
+        return task.read(file, counts, False, "yield", json_lines=kind == "jsonl")
+    return pipelines.read_lines(
+        file, max_bytes=config.max_bytes, counts=counts, on_error="yield", allow_empty=True
+    )
+
+
 def read_tagged_json(file: str) -> Iterator[pipelines.Record | pipelines.InputError]:
     """JSON lines with `tokens`, a list of strings, or else `text`."""
     name = pipelines.shown(file)

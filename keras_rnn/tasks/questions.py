@@ -81,13 +81,11 @@ class QuestionServer(Server):
                 self.features.cut(texts)[0] for texts in self._texts(records).values()
             )
             self.features.count_cut(contexts, questions, counts)
-        answers = [{}] * len(records)
-        contexts = [record["context"] for record in records]
-        for numbers in by_length(contexts, ANSWERED_TOGETHER):
-            result = self._ask("serving_default", [records[number] for number in numbers])
-            for row, number in enumerate(numbers):
-                answers[number] = self._object(result, row, records[number])
-        return answers
+        return by_length(records, ANSWERED_TOGETHER, self._answer, lambda r: len(r["context"]))
+
+    def _answer(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
+        result = self._ask("serving_default", records)
+        return [self._object(result, row, record) for row, record in enumerate(records)]
 
     def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
         """Answers with what they were made of."""

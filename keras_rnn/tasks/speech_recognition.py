@@ -543,14 +543,13 @@ class SpeechServer(Server):
             if counts is not None and self.features.is_too_long(waveform, rate):
                 counts[f"cut to {seconds:g} seconds"] += 1
             spectrograms.append(self.features.spectrogram(waveform, rate))
-        answers = [{}] * len(records)
         run = self._functions["explained" if explained else "recognize"]
-        for numbers in by_length(spectrograms, ANSWERED_TOGETHER):
-            inputs = _batch([spectrograms[number] for number in numbers])
-            result = {name: value.numpy() for name, value in run(**inputs).items()}
-            for row, number in enumerate(numbers):
-                answers[number] = self._object(result, row, spectrograms[number])
-        return answers
+
+        def answers(some: list[np.ndarray]) -> list[dict[str, Any]]:
+            result = {name: value.numpy() for name, value in run(**_batch(some)).items()}
+            return [self._object(result, row, heard) for row, heard in enumerate(some)]
+
+        return by_length(spectrograms, ANSWERED_TOGETHER, answers)
 
     def _object(
         self, result: dict[str, np.ndarray], row: int, spectrogram: np.ndarray

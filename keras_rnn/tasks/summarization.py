@@ -17,7 +17,7 @@ from keras_rnn.models.search import LOWEST
 from keras_rnn.tasks.blocks import in_blocks, lengths_up_to
 from keras_rnn.tasks.copies import CopyFeatures
 from keras_rnn.tasks.facts import read_facts, write_facts
-from keras_rnn.tasks.inputs import count_cut, format_of
+from keras_rnn.tasks.inputs import count_cut, read_texts
 from keras_rnn.tasks.stack import stack_of
 from keras_rnn.tasks.task import Batch, Server, Task, built, known_cell
 from keras_rnn.tasks.texts import by_length, is_blank, row_arrays
@@ -299,13 +299,7 @@ class Summarization(Task):
     # Answers
 
     def read_input(self, file, counts=None):
-        data = self.config.data
-        kind = format_of(file, data.text, data.delimiter)
-        if kind != "lines":
-            return self.read(file, counts, False, "yield", json_lines=kind == "jsonl")
-        return pipelines.read_lines(
-            file, max_bytes=self.config.max_bytes, counts=counts, on_error="yield", allow_empty=True
-        )
+        return read_texts(self, file, counts)
 
     def server(self, model):
         return SummarizationServer(self.config, self.features, model, self.longest)
@@ -480,23 +474,19 @@ class SummarizationServer(Server):
         texts = [record["text"] for record in records]
         if counts is not None:
             count_cut(self.features, texts, counts)
-        answers = [{}] * len(texts)
-        name = "details" if self.alignments or self.n_best > 1 else "serving_default"
-        for numbers in by_length(texts, ANSWERED_TOGETHER):
-            given = self._functions[name](_strings([texts[number] for number in numbers]))
-            result = {name: tensor.numpy() for name, tensor in given.items()}
-            for row, number in enumerate(numbers):
-                answers[number] = self._object(result, row)
-                if self.alignments:
-                    answers[number] |= _aligned(result, row)
-        return answers
+        return by_length(texts, ANSWERED_TOGETHER, lambda some: self._answer(some, self.alignments))
 
     def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
         """Answers with `source_tokens`, `target_tokens`, `alignment` and `copied`."""
-        given = self._functions["details"](_strings([record["text"] for record in records]))
+        return self._answer([record["text"] for record in records], aligned=True)
+
+    def _answer(self, texts: Sequence[str], aligned: bool) -> list[dict[str, Any]]:
+        name = "details" if aligned or self.n_best > 1 else "serving_default"
+        given = self._functions[name](_strings(texts))
         result = {name: tensor.numpy() for name, tensor in given.items()}
         return [
-            {**self._object(result, row), **_aligned(result, row)} for row in range(len(records))
+            {**self._object(result, row), **(_aligned(result, row) if aligned else {})}
+            for row in range(len(texts))
         ]
 
     def _object(self, result: dict[str, np.ndarray], row: int) -> dict[str, Any]:

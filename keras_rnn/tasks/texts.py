@@ -1,6 +1,7 @@
 """Texts as tasks hand them about: as arrays, by their lengths, blank or not."""
 
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -27,10 +28,21 @@ def is_blank(texts: tf.Tensor) -> tf.Tensor:
     return tf.strings.regex_full_match(texts, BLANK_ONLY)
 
 
-def by_length(inputs: Sequence[Sized], size: int) -> Iterator[list[int]]:
-    """The numbers of texts or sounds, `size` of like length together: less padding.
+def by_length(
+    inputs: Sequence,
+    size: int,
+    answer: Callable[[list], Iterable[dict[str, Any]]],
+    length: Callable[[Any], int] = len,
+) -> list[dict[str, Any]]:
+    """The answers to texts or sounds, in their order; asked about are `size` of like length together: less padding.
 
-    >>> [*by_length(["aaa", "a", "bb"], 2)]
-    [[1, 2], [0]]
+    >>> by_length(["aaa", "a", "bb"], 2, lambda texts: [{text: len(texts)} for text in texts])
+    [{'aaa': 1}, {'a': 2}, {'bb': 2}]
     """
-    return pipelines.in_chunks(sorted(range(len(inputs)), key=lambda n: len(inputs[n])), size)
+    answers = [{}] * len(inputs)
+    order = sorted(range(len(inputs)), key=lambda number: length(inputs[number]))
+    for numbers in pipelines.in_chunks(order, size):
+        given = answer([inputs[number] for number in numbers])
+        for number, found in zip(numbers, given, strict=True):
+            answers[number] = found
+    return answers

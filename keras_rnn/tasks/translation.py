@@ -521,24 +521,19 @@ class TranslationServer(Server):
         return self.signatures()
 
     def answer(self, records, counts=None):
-        texts = [record["source"] for record in records]
         if counts is not None:
-            count_cut(self.features, texts, counts)
-        answers = [{}] * len(texts)
-        for numbers in by_length(texts, ANSWERED_TOGETHER):
-            result = self._answer([records[number] for number in numbers])
-            for row, number in enumerate(numbers):
-                answers[number] = self._object(result, row)
-        return answers
+            count_cut(self.features, [record["source"] for record in records], counts)
+        return by_length(records, ANSWERED_TOGETHER, self._answer, lambda r: len(r["source"]))
 
-    def _answer(self, records: Sequence[pipelines.Record]) -> dict[str, np.ndarray]:
+    def _answer(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
         columns = ["source", "target"] if self.forced else ["source"]
         texts = [tf.constant([record[name] for record in records], tf.string) for name in columns]
         name = "details" if self.alignments or self.n_best > 1 else "serving_default"
         result = self._functions["forced" if self.forced else name](*texts)
         if self.forced:
             result["output"] = texts[1]
-        return {name: tensor.numpy() for name, tensor in result.items()}
+        result = {name: tensor.numpy() for name, tensor in result.items()}
+        return [self._object(result, row) for row in range(len(records))]
 
     def explain(self, records: Sequence[pipelines.Record]) -> list[dict[str, Any]]:
         """Answers with `source_tokens`, `target_tokens` and, where the model attends, `alignment`."""
