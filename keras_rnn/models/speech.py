@@ -275,6 +275,8 @@ class SpeechRecognizer(keras.Model):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        # Keras would round the spectrograms to a dtype of 16 bits before they are normalized.
+        self.autocast = False
         self.config = {
             "mels": mels,
             "vocabulary_size": vocabulary_size,
@@ -283,8 +285,8 @@ class SpeechRecognizer(keras.Model):
             "augment": augment,
             "vocal_tract": vocal_tract,
             "noise": noise,
-            "mean": mean,
-            "deviation": deviation,
+            "mean": None if mean is None else [float(number) for number in mean],
+            "deviation": None if deviation is None else [float(number) for number in deviation],
             "dropout": dropout,
         }
         dtype = self.dtype_policy
@@ -335,7 +337,7 @@ class SpeechRecognizer(keras.Model):
 
     def _heard(self, inputs: dict, training: bool) -> tuple[Tensor, Tensor]:
         """What the listener reads: the spectrograms, normalized, and their mask."""
-        x = inputs["features"]
+        x = ops.cast(inputs["features"], "float32")  # until the listener reads it
         mask = ops.arange(ops.shape(x)[1]) < ops.cast(inputs["frames"], "int32")[:, None]
         for perturb in self.perturbations:
             x = perturb(x, training=training)

@@ -33,6 +33,29 @@ def test_what_stands_in_padding_changes_nothing(moments):
     np.testing.assert_allclose(alone[2][0, :2], spelled[1, :2], atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "policy, noise", [("mixed_bfloat16", False), ("mixed_bfloat16", True), ("float64", False)]
+)
+def test_spectrograms_are_normalised_before_they_are_rounded(policy, noise):
+    listener = {"units": 4, "layers": 1, "halvings": 1}
+    model = SpeechRecognizer(6, 9, listener, noise=noise, dtype=policy)
+    inputs = sounds([13, 9])
+    inputs["features"] += 100
+    logits = model(inputs)[0]
+    h, _ = model.listen(inputs)  # as a search hears them
+    np.testing.assert_array_equal(logits, tf.cast(model.ctc(h), tf.float32))
+
+
+def test_moments_may_be_arrays_in_a_model_that_is_saved(tmp_path):
+    moments = np.arange(1, 7, dtype="float32")
+    listener = {"units": 4, "layers": 1, "halvings": 1}
+    model = SpeechRecognizer(6, 9, listener, mean=moments, deviation=moments)
+    wanted = model(sounds([13, 9]))[0]
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(again(sounds([13, 9]))[0], wanted, atol=1e-6)
+
+
 def test_a_sound_by_itself_is_normalised_by_band():
     model = SpeechRecognizer(6, 9, LISTENER)
     inputs = sounds([13, 9])
