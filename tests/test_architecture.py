@@ -31,7 +31,7 @@ ALLOWED = {
     "layers": {"scans", "cells", "attention", "draws", "keras_internals", "registration"},
     "conversion": {"cells", "layers"},
     "checks": {"cells", "keras_internals", "layers"},
-    "models": {"cells", "layers", "attention", "draws", "registration", "scans"},
+    "models": {"cells", "layers", "attention", "draws", "keras_internals", "registration", "scans"},
     "replicas": {"pipelines"},  # Devices that train together.
     "programs": {"replicas", "pipelines"},  # Compiled functions, counted.
     "precision": set(),

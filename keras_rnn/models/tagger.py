@@ -3,9 +3,10 @@
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
-from keras import ops
 
+from keras_rnn.keras_internals import mask_of
 from keras_rnn.layers import CRF, SpatialDropout1D
 from keras_rnn.models.encoder import TextEncoder
 from keras_rnn.registration import register
@@ -25,7 +26,7 @@ class IndependentTags(keras.layers.Dense):
         tags: their number.
 
     >>> layer = IndependentTags(3)
-    >>> emissions, mask = layer(ops.ones([1, 2, 4])), tf.constant([[True, False]])
+    >>> emissions, mask = layer(tf.ones([1, 2, 4])), tf.constant([[True, False]])
     >>> layer.marginals(emissions, mask).numpy().sum(axis=2).round(3).tolist()
     [[1.0, 0.0]]
     """
@@ -34,7 +35,9 @@ class IndependentTags(keras.layers.Dense):
         super().__init__(tags, **kwargs)
         self.tags = tags
 
-    def log_likelihood(self, tags: Tensor, emissions: Tensor, mask: Tensor) -> tf.Tensor:
+    def log_likelihood(
+        self, tags: Tensor, emissions: Tensor, mask: Tensor | None = None
+    ) -> tf.Tensor:
         """log p(tags) of each row, [batch]; `tags` int[batch, time], or bool[batch, time, tags] as those permitted."""
         log_probabilities = tf.nn.log_softmax(emissions)
         tags = tf.convert_to_tensor(tags)
@@ -43,22 +46,31 @@ class IndependentTags(keras.layers.Dense):
             each = tf.reduce_logsumexp(permitted, axis=2)
         else:
             each = tf.reduce_sum(tf.one_hot(tags, self.tags) * log_probabilities, axis=2)
-        return tf.reduce_sum(tf.where(mask, each, 0.0), axis=1)
+        each = each if mask is None else tf.where(tf.cast(mask, tf.bool), each, 0.0)
+        return tf.reduce_sum(each, axis=1)
 
-    def decode(self, emissions: Tensor, mask: Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode(self, emissions: Tensor, mask: Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """The likeliest tag of each position, 0 where masked, and the score of each row."""
+        mask = _real(emissions, mask)
         best = tf.where(mask, tf.argmax(emissions, axis=2, output_type=tf.int32), 0)
         scores = tf.where(mask, tf.reduce_max(emissions, axis=2), 0.0)
         return best, tf.reduce_sum(scores, axis=1)
 
-    def marginals(self, emissions: Tensor, mask: Tensor) -> tf.Tensor:
+    def marginals(self, emissions: Tensor, mask: Tensor | None = None) -> tf.Tensor:
         """p(tag) at each position: float32 [batch, time, tags], 0 where masked."""
+        mask = _real(emissions, mask)
         return tf.where(mask[:, :, None], tf.nn.softmax(emissions), 0.0)
 
     def get_config(self):
         config = super().get_config()
         del config["units"]
         return {**config, "tags": self.tags}
+
+
+def _real(emissions: Tensor, mask: Tensor | None) -> tf.Tensor:
+    """The mask, as a `CRF` finds it: without one that of the emissions, and without that one all are real."""
+    mask = mask_of(emissions) if mask is None else mask
+    return tf.ones(tf.shape(emissions)[:2], tf.bool) if mask is None else tf.cast(mask, tf.bool)
 
 
 @register
@@ -107,7 +119,7 @@ class Tagger(keras.Model):
             "tags": tags,
             "encoder": encoder,
             "crf": crf,
-            "constraints": constraints,
+            "constraints": None if constraints is None else np.asarray(constraints).tolist(),
             "dropout": dropout,
         }
         dtype = self.dtype_policy
@@ -134,8 +146,8 @@ class Tagger(keras.Model):
 
     def call(self, features: dict, training: bool = False) -> Tensor:
         h, _ = self.encoder(features, real=self.mask(features), training=training)
-        h = ops.cast(self.dropout(h, training=training), "float32")
-        return self.output_layer(h)
+        # A cast here would lose the mask; the output layer makes float32 of h by itself.
+        return self.output_layer(self.dropout(h, training=training))
 
     def get_config(self):
         return {**super().get_config(), **self.config}
