@@ -24,8 +24,11 @@ from keras_rnn.scans import blocks_cut_once
 
 START, END = 2, 3
 
-# Stands for minus infinity; sums of a few of them are still finite.
+# Stands for minus infinity, the log-probability of what is forbidden; sums of a few of them are still finite.
 LOWEST = -1e9
+DEAD = LOWEST / 2  # from here down there is something forbidden in a hypothesis
+BARELY = LOWEST / 4  # the least of what is permitted, however low the temperature
+MISSING = 2 * LOWEST  # that of no hypothesis at all
 
 
 class Found(NamedTuple):
@@ -63,7 +66,7 @@ def greedy_search(
         decoder: an object with `start` and `advance`.
         inputs: what its `start` takes.
         max_length: most tokens, the end not counted. After so many the end is what is left.
-        min_length: fewest tokens.
+        min_length: fewest tokens; the end comes before, where `block_ngrams` leaves nothing else.
         limits: int [batch], most tokens of each row, where that is less.
         block_ngrams: n, if no n tokens may follow each other twice in a sequence; 0 = they may.
         start: id of the token that begins a sequence.
@@ -133,10 +136,10 @@ def sample(
         )
 
     def draw(log_probabilities, step):
-        forbidden = log_probabilities <= LOWEST / 2
+        forbidden = log_probabilities <= DEAD
         likeliest = tf.reduce_max(log_probabilities, axis=-1, keepdims=True)
         # However low the temperature, what is permitted stays above what is not.
-        scaled = tf.maximum((log_probabilities - likeliest) / temperature, LOWEST / 4)
+        scaled = tf.maximum((log_probabilities - likeliest) / temperature, BARELY)
         scaled = tf.where(forbidden, LOWEST, scaled)
         tokens = None
         if top_k or top_p < 1:
@@ -146,8 +149,7 @@ def sample(
             before = tf.cumsum(tf.exp(scaled - share), axis=-1, exclusive=True)
             scaled = tf.where(before < top_p, scaled, LOWEST)
         uniform = draws.uniform_of(tf.shape(scaled), tf.stack([tf.cast(seed, tf.int32), step]))
-        gumbel = -tf.math.log(-tf.math.log(uniform + 2**-25))  # never of 0
-        chosen = tf.argmax(scaled + gumbel, axis=-1, output_type=tf.int32)
+        chosen = tf.argmax(scaled + _gumbel(uniform), axis=-1, output_type=tf.int32)
         return chosen if tokens is None else tf.gather(tokens, chosen, batch_dims=1)
 
     return _walk(decoder, inputs, max_length, min_length, limits, start, end, draw)
@@ -186,6 +188,12 @@ def forced_search(
     return _walk(decoder, inputs, longest, 0, None, start, end, given)
 
 
+def _gumbel(uniform: tf.Tensor) -> tf.Tensor:
+    """What makes the largest of log-probabilities a draw, from float32 numbers in [0, 1)."""
+    # Of 0 or 1 it would be infinite; 2^-25 added to the number nearest to 1 would make it 1.
+    return -tf.math.log(-tf.math.log(tf.maximum(uniform, 2**-25)))
+
+
 def _likeliest(log_probabilities: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     return tf.argmax(log_probabilities, axis=-1, output_type=tf.int32)
 
@@ -211,7 +219,7 @@ def _walk(
         if block_ngrams:
             allowed = _without_repeats(allowed, written[0], step, block_ngrams)
         # At the limit, or where all is forbidden, the end is what is left.
-        over = (step >= limits) | (tf.reduce_max(allowed, axis=-1) <= LOWEST / 2)
+        over = (step >= limits) | (tf.reduce_max(allowed, axis=-1) <= DEAD)
         chosen = tf.where(done, 0, tf.where(over, end, choose(allowed, step)))
         gained = tf.gather(log_probabilities, chosen, batch_dims=1)
         ends = done | (chosen == end)
@@ -282,7 +290,7 @@ def beam_search(
         length_penalty: α of lp; 0 ranks by the plain log-probability, more favours longer sequences.
         coverage_penalty: β of cp.
         n_best: sequences to give for each row, at most `beam`.
-        min_length: fewest tokens.
+        min_length: fewest tokens; the end comes before, where `block_ngrams` leaves nothing else.
         limits: int [batch], most tokens of each row, where that is less.
         block_ngrams: n, if no n tokens may follow each other twice in a sequence; 0 = they may.
         exact: whether to search on until nothing better can come.
@@ -393,8 +401,8 @@ class _Beam:
             state=state,
         )
         whole = _Whole(
-            scores=tf.fill([batch, beam], 2 * LOWEST),
-            log_probabilities=tf.fill([batch, beam], 2 * LOWEST),
+            scores=tf.fill([batch, beam], MISSING),
+            log_probabilities=tf.fill([batch, beam], MISSING),
             last_step=empty,
             parent=empty,
         )
@@ -438,15 +446,15 @@ class _Beam:
         scores = best / self.penalty(step + 1)
         for covered in coverage:
             scores += tf.gather(self.coverage_penalty * _covered(covered), parent, batch_dims=1)
-        scores = tf.where((token == self.end) & (best > LOWEST / 2), scores, 2 * LOWEST)
+        scores = tf.where((token == self.end) & (best > DEAD), scores, MISSING)
         ended = _Whole(scores, best, tf.fill(tf.shape(parent), step), parent)
 
-        left, chosen = tf.math.top_k(tf.where(token == self.end, 2 * LOWEST, best), self.beam)
+        left, chosen = tf.math.top_k(tf.where(token == self.end, MISSING, best), self.beam)
         parent, token = (tf.gather(x, chosen, batch_dims=1) for x in (parent, token))
         moved = tf.reshape(parent + self.beam * tf.range(tf.shape(parent)[0])[:, None], [-1])
         opened = _Beginnings(
             token,
-            tf.maximum(left, 2 * LOWEST),
+            tf.maximum(left, MISSING),
             [tf.gather(covered, parent, batch_dims=1) for covered in coverage],
             [
                 _noted(tf.gather(written, parent, batch_dims=1), token, step)
@@ -470,7 +478,13 @@ class _Beam:
         for written in opened.written:
             written = tf.reshape(written, [-1, self.max_length + 1])
             allowed = _without_repeats(allowed, written, step, self.block_ngrams)
-        totals = opened.log_probabilities[:, :, None] + _of_beams(allowed, self.beam)
+        before = opened.log_probabilities[:, :, None]
+        totals = before + _of_beams(allowed, self.beam)
+        if self.block_ngrams:
+            # Where no beginning can go on, the end is what is left, before `min_length`, too.
+            stuck = tf.reduce_max(totals, axis=[1, 2], keepdims=True) <= DEAD
+            ending = stuck & (tf.range(_size(totals)) == self.end)
+            totals = tf.where(ending, before + _of_beams(log_probabilities, self.beam), totals)
         vocabulary = _size(log_probabilities)
         flat = tf.reshape(totals, [-1, self.beam * vocabulary])
         best, place = tf.math.top_k(flat, 2 * self.beam)
@@ -577,6 +591,7 @@ def _without_repeats(log_probabilities, written, step, n):
         step: how many there are.
     """
     steps = written.shape[1] if written.shape[1] is not None else tf.shape(written)[1]
+    # Clamped for what is shorter than n - 1: whatever is gathered there, nothing `follows` yet.
     before = tf.minimum(tf.maximum(step - (n - 1), 0) + tf.range(n - 1), steps - 1)
     ending = tf.gather(written, before, axis=1)
     # Place p follows n - 1 tokens that are the last ones again.

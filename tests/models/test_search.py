@@ -273,6 +273,20 @@ def test_draws_follow_the_distribution():
     np.testing.assert_array_equal(cold.tokens, greedy.tokens)
 
 
+def test_the_largest_number_that_is_drawn_is_not_infinite(monkeypatch):
+    """Among those of many tokens there is often one."""
+    largest = np.float32(1 - 2**-24)
+    monkeypatch.setattr(
+        search.draws,
+        "uniform_of",
+        lambda shape, seed: tf.one_hot(tf.fill(shape[:1], 5), shape[1], largest, 0.5),
+    )
+    decoder = Table(2)
+    decoder.logits[..., 4] = 100.0
+    drawn = search.sample(decoder, rows_of(3), 1, seed=1)
+    assert drawn.tokens.numpy().tolist() == [[[4]]] * 3
+
+
 def test_settings_that_cannot_be():
     decoder = Table(3)
     with pytest.raises(ValueError, match="n_best"):
@@ -481,3 +495,21 @@ def test_where_every_word_is_blocked_the_end_comes():
     found = search.greedy_search(Table(9), rows_of(3), 8, min_length=6, block_ngrams=1)
     for tokens, length in zip(found.tokens.numpy()[:, 0], found.lengths.numpy()[:, 0]):
         assert length == len(WORDS) and sorted(tokens[:length]) == WORDS
+
+
+def test_where_every_word_is_blocked_a_beam_ends_as_a_greedy_search_does():
+    decoder, options = Table(6), {"max_length": 5, "min_length": 5, "block_ngrams": 1}
+    greedy = search.greedy_search(decoder, rows_of(3), **options)
+    narrow, wide = (search.beam_search(decoder, rows_of(3), beam=n, **options) for n in (1, 3))
+    np.testing.assert_array_equal(narrow.tokens, greedy.tokens)
+    np.testing.assert_allclose(narrow.log_probabilities, greedy.log_probabilities, rtol=1e-5)
+    assert wide.lengths.numpy().tolist() == [[len(WORDS)]] * 3
+    assert (wide.scores.numpy() > -100).all()
+
+
+def test_who_is_stuck_too_early_gives_way_to_who_is_not():
+    decoder = Table(6, batch=1)
+    decoder.logits[:, :, 5, :END] = decoder.logits[:, :, 5, END + 1 :] = -np.inf
+    decoder.logits[:, 0, START, 5] = 9.0
+    found = search.beam_search(decoder, rows_of(1), 5, beam=4, min_length=3, block_ngrams=1)
+    assert found.lengths.numpy() >= 3 and 5 not in found.tokens.numpy()[0, 0, :2]
