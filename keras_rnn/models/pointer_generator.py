@@ -18,6 +18,17 @@ Tensor = Any
 LOWEST = -1e9
 LEAST = 1e-37
 
+# What other decoders let choose.
+FIXED = (
+    "attention",
+    "bridge",
+    "embedding_dim",
+    "layers",
+    "scheduled_sampling",
+    "tie",
+    "vocabulary_size",
+)
+
 
 @register
 class PointerGenerator(EncoderDecoder):
@@ -36,8 +47,8 @@ class PointerGenerator(EncoderDecoder):
     with its b.
 
     Arguments:
-        encoder: arguments of `TextEncoder`; its embeddings, pretrained ones beside them, are those of the decoder and
-            the weights of the output, too.
+        encoder: arguments of `TextEncoder`, without characters and attributes; its embeddings, pretrained ones beside
+            them, are those of the decoder and the weights of the output, too.
         units: size of the decoder's state.
         cell: name of the decoder's cell.
         attention_units: size of the attention's hidden layer.
@@ -53,7 +64,9 @@ class PointerGenerator(EncoderDecoder):
     for a search, of extended ids.
 
     Raises:
-        ValueError: for an encoder with pretrained vectors and no `token_vectors`, or the other way round.
+        ValueError: for an encoder with pretrained vectors and no `token_vectors`, or the other way round; for one with
+            characters or attributes.
+        TypeError: for other arguments of an `EncoderDecoder`.
 
     Source: See, Liu and Manning 2017, Get To The Point; Press and Wolf 2017 (tied weights).
 
@@ -83,9 +96,17 @@ class PointerGenerator(EncoderDecoder):
         token_vectors: Sequence[int] | None = None,
         **kwargs,
     ):
-        for name in ("layers", "bridge", "scheduled_sampling"):
+        for name in FIXED:
             if name in kwargs:
-                raise TypeError(f"A PointerGenerator has no {name}: its decoder is one layer.")
+                raise TypeError(
+                    f"A PointerGenerator has no {name}: its decoder is one layer of additive attention, "
+                    "with the vectors of its encoder."
+                )
+        for name in ("alphabet_size", "attributes_size"):
+            if encoder.get(name):
+                raise ValueError(
+                    f"A PointerGenerator takes an encoder without {name}, got {name}={encoder[name]}."
+                )
         super().__init__(
             encoder,
             vocabulary_size=encoder["vocabulary_size"],

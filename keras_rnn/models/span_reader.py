@@ -34,13 +34,16 @@ class SpanReader(keras.Model):
 
     Arguments:
         encoder: arguments of `TextEncoder`, which has the vectors E of both texts and reads the question; the context
-            is read by recurrent layers of the same sizes.
+            is read by recurrent layers of the same sizes. Without characters, attributes, skip and word dropout.
         answerable: whether each question has an answer.
         dropout: share of features dropped of the context's vectors and of all states, the same ones for all tokens of
             a text.
 
     Call argument: a dict with `ids` int32 [batch, time], `question` int32 [batch, question_time] and, where there are
     vectors, `vector_ids` and `question_vector_ids`. Gives logits of start and end, float32 [batch, 1 + time] each.
+
+    Raises:
+        ValueError: for an encoder with what it cannot have.
 
     Source: Chen et al. 2017, Reading Wikipedia to Answer Open-Domain Questions; the end that knows the start: Wang and
     Jiang 2017, Machine Comprehension Using Match-LSTM and Answer Pointer; nowhere: Levy et al. 2017.
@@ -56,6 +59,11 @@ class SpanReader(keras.Model):
 
     def __init__(self, encoder: dict, answerable: bool = False, dropout: float = 0.0, **kwargs):
         super().__init__(**kwargs)
+        for name in ("skip", "word_dropout", "alphabet_size", "attributes_size"):
+            if encoder.get(name):
+                raise ValueError(
+                    f"A SpanReader takes an encoder without {name}, got {name}={encoder[name]}."
+                )
         self.config = {"encoder": encoder, "answerable": answerable, "dropout": dropout}
         dtype = self.dtype_policy
         self.answerable = answerable

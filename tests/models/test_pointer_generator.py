@@ -222,6 +222,12 @@ def test_vectors_and_their_numbers_go_together():
 def test_what_a_copying_decoder_has_not_is_refused():
     with pytest.raises(TypeError, match="has no layers"):
         models.PointerGenerator({**ENCODER, "vectors_dim": 0}, units=6, layers=2)
+    for name in ("attention", "tie", "vocabulary_size", "embedding_dim"):
+        with pytest.raises(TypeError, match=f"has no {name}"):
+            models.PointerGenerator(ENCODER, units=6, **{name: "conditional"})
+    for name in ("alphabet_size", "attributes_size"):
+        with pytest.raises(ValueError, match=f"an encoder without {name}, got {name}=5"):
+            models.PointerGenerator({**ENCODER, name: 5}, units=6)
 
 
 def test_xla_gives_the_same_loss_and_gradients():

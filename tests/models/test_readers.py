@@ -160,6 +160,15 @@ def test_best_span_is_the_best_of_all(longest, compiled):
     assert (first[:5] == -1).all() and (first[5:] >= 0).any()
 
 
+@pytest.mark.parametrize(
+    "name, value",
+    [("skip", True), ("word_dropout", 0.1), ("alphabet_size", 5), ("attributes_size", 5)],
+)
+def test_a_span_reader_refuses_what_its_encoder_cannot_have(name, value):
+    with pytest.raises(ValueError, match=f"an encoder without {name}, got {name}={value}"):
+        SpanReader({**ENCODER, name: value})
+
+
 @pytest.mark.parametrize("kind", ["story", "span"])
 def test_they_survive_keras_saving(kind, tmp_path):
     features = {"ids": numbers([2, 5]), "question": numbers([2, 3])}
