@@ -17,8 +17,9 @@ class HalveTime(keras.layers.Layer):
     Between recurrent layers it makes a pyramid: what lies above has fewer steps to walk and to be looked at. A step
     is real if its first half is; a half that is not real is 0, and so is the one that an odd length lacks.
 
-    Call arguments: `x` [batch, time, features]; `mask` bool [batch, time], the real steps at the beginning of each row.
-    Gives [batch, ⌈time / 2⌉, 2 · features] and the mask that goes with it.
+    Call arguments: `x` [batch, time, features]; `mask` bool [batch, time], the real steps at the beginning of each row:
+    that which `x` carries where none is given, all where it carries none. Gives [batch, ⌈time / 2⌉, 2 · features] and
+    the mask that goes with it.
 
     Source: Chan et al. 2016, Listen, Attend and Spell, equation 5.
 
@@ -33,7 +34,10 @@ class HalveTime(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
 
-    def call(self, x: Tensor, mask: Tensor):
+    def call(self, x: Tensor, mask: Tensor | None = None):
+        if mask is None:
+            mask = ops.ones(ops.shape(x)[:2], "bool")
+        mask = ops.cast(mask, "bool")
         x = ops.where(mask[:, :, None], x, ops.zeros((), x.dtype))
         batch, time, features = ops.shape(x)
         half = (time + 1) // 2
@@ -43,8 +47,3 @@ class HalveTime(keras.layers.Layer):
     def compute_mask(self, x: Tensor, previous_mask: Tensor | None = None) -> None:
         """The mask is among what `call` gives."""
         return None
-
-    def compute_output_shape(self, x_shape, mask_shape=None):
-        batch, time, features = x_shape
-        half = None if time is None else (time + 1) // 2
-        return (batch, half, 2 * features), (batch, half)
