@@ -561,7 +561,10 @@ class LuongAttention(Attention):
             )
 
     def keys(self, memory: Tensor, dot: Dot = matmul_dot) -> Tensor:
-        return memory if self.score == "dot" else dot(memory, self.memory_kernel)
+        keys = memory if self.score == "dot" else dot(memory, self.memory_kernel)
+        # Their products with a query may leave the range of float16, which ends at 65504.
+        narrow = self.score != "concat" and keys.dtype == "float16"
+        return ops.cast(keys, "float32") if narrow else keys
 
     def scores(self, query: Tensor, keys: Tensor, dot: Dot = matmul_dot) -> Tensor:
         if self.score == "concat":

@@ -259,6 +259,24 @@ def test_mixed_precision_is_near_float64_and_softmax_is_float32(name, dtype, tol
     np.testing.assert_allclose(np.asarray(alpha)[real].sum(-1), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("score", ["dot", "general"])
+def test_scores_beyond_the_range_of_float16_are_numbers(score, rank):
+    exact, rough = (
+        LuongAttention(32, score, dtype=policy) for policy in ("float32", "mixed_float16")
+    )
+    memory = np.full([1, 3, 32], 60.0, "float32") + np.float32([[[0.0], [0.125], [-1.0]]])
+    query = memory[:, 0] if rank == 2 else memory[:, :2]
+    for layer in (exact, rough):
+        layer.build(query.shape, memory.shape)
+        layer.set_weights([np.eye(32)] if score == "general" else [])
+    (_, wanted), (context, alpha) = (
+        layer(query, memory, return_weights=True) for layer in (exact, rough)
+    )
+    np.testing.assert_allclose(alpha, wanted, atol=1e-6)
+    assert context.dtype == tf.float16 and np.isfinite(context).all()
+
+
 @pytest.mark.parametrize("name", all_attentions())
 def test_gradients_equal_finite_differences(name):
     layer, inputs = make_layer_and_inputs(name, "float64", rank=3)
