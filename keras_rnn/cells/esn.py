@@ -10,6 +10,9 @@ from keras import activations, initializers
 from keras_rnn.cells.standard import StandardCell
 from keras_rnn.registration import register
 
+# Spectral radius, in parts of the largest weight, below which it is taken for 0.
+LEAST_RADIUS = 1e-2
+
 
 @register
 class ESNCell(StandardCell):
@@ -17,7 +20,8 @@ class ESNCell(StandardCell):
 
         a = (1 - λ) * a_prev + λ * tanh(W_x x + W_a a_prev + b)
 
-    W_a is sparse and scaled so that its largest eigenvalue has the given absolute value. The state is [a], which is the
+    W_a is sparse and scaled so that its largest eigenvalue has the given absolute value. A small one may be so sparse
+    that nothing goes round in it: its eigenvalues are 0, and it stays as it was drawn. The state is [a], which is the
     output. No extras. Train a layer on top of it; the reservoir costs no gradient work.
 
     Weights, none trainable:
@@ -29,7 +33,7 @@ class ESNCell(StandardCell):
         units: size of the reservoir.
         connectivity: share of the recurrent weights that are not 0.
         leaky: λ, how much of the new value is taken.
-        spectral_radius: absolute value of the largest eigenvalue of W_a.
+        spectral_radius: absolute value of the largest eigenvalue of W_a, unless that is 0.
         activation: the function, tanh by default.
         **kwargs: those of `StandardCell`; `recurrent_initializer` is "glorot_uniform" here.
 
@@ -74,7 +78,9 @@ class ESNCell(StandardCell):
         keep = initializers.RandomUniform(0, 1, self.seed)(shape) < self.connectivity
         kernel = tf.where(keep, kernel, tf.zeros_like(kernel))
         radius = tf.reduce_max(tf.abs(tf.linalg.eigvals(tf.cast(kernel, "float64"))))
-        scale = tf.where(radius > 0, self.spectral_radius / radius, 1.0)
+        # The eigenvalues of a reservoir in which nothing goes round are 0, and come out as a little more.
+        goes_round = radius > LEAST_RADIUS * tf.cast(tf.reduce_max(tf.abs(kernel)), radius.dtype)
+        scale = tf.where(goes_round, self.spectral_radius / radius, 1.0)
         return kernel * tf.cast(scale, kernel.dtype)
 
     def step(self, projected, states, dot, memory=None):

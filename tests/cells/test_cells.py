@@ -194,6 +194,13 @@ def test_echo_state_reservoir():
     assert layer.trainable_weights == [] and len(layer.non_trainable_weights) == 3
 
 
+def test_a_reservoir_in_which_nothing_goes_round_stays_as_it_was_drawn():
+    for seed in (25, 35):  # whose eigenvalues are 0, and come out as 1e-16 and 1e-9
+        kernel = np.asarray(keras_rnn.ESNCell(8, seed=seed).initial_recurrent_kernel((8, 8)))
+        assert kernel.any() and not np.linalg.matrix_power(kernel != 0, 8).any()
+        assert np.abs(kernel).max() < 1
+
+
 def test_an_echo_state_network_is_built_while_a_graph_is_traced():
     layer = keras_rnn.FusedRNN(keras_rnn.ESNCell(8, connectivity=0.5, spectral_radius=0.7))
 
