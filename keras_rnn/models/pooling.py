@@ -98,12 +98,12 @@ class Pooling(keras.layers.Layer):
         return pooled, ops.mean(weights, axis=-2)
 
     def _max(self, h, mask):
-        lowest = ops.cast(ops.where(mask, 0.0, -1e4), h.dtype)
         # -1e4 is below any state of any cell here, and a number in float16.
-        largest = ops.max(h + lowest[..., None], axis=-2)
+        h = ops.where(mask[..., None], h, ops.cast(-1e4, h.dtype))
+        largest = ops.max(h, axis=-2)
         filled = ops.any(mask, axis=-1, keepdims=True)
         pooled = ops.where(filled, largest, ops.zeros_like(largest))
-        first = ops.argmax(h + lowest[..., None], axis=-2)
+        first = ops.argmax(h, axis=-2)
         share = ops.mean(ops.one_hot(first, ops.shape(h)[-2], dtype="float32"), axis=-2)
         return pooled, ops.where(mask, share, 0.0)
 
