@@ -95,6 +95,7 @@ def test_bridges():
 
 def test_scheduled_sampling_feeds_guesses_in_training_alone():
     plain, sampled = small_model(), small_model(scheduled_sampling=1.0)
+    sampled.set_weights(plain.get_weights())
     features = {"ids": SOURCE, "target": TARGET}
     np.testing.assert_allclose(plain(features), sampled(features), atol=1e-6)
     guessed = sampled(features, training=True).numpy()
