@@ -436,7 +436,7 @@ def test_a_trained_pooling_finds_the_word_that_matters():
     sequence = keras.Input([8, 3])
     pooling = AttentionPooling(8)
     model = keras.Model(sequence, keras.layers.Dense(1)(pooling(sequence)))
-    model.compile(keras.optimizers.Adam(0.03), "mse")
+    model.compile(keras.optimizers.Adam(0.1), "mse")
     model.fit(h, answer, batch_size=64, epochs=15, verbose=0)
     alpha = np.asarray(pooling(h, return_weights=True)[1])
     assert np.mean(alpha.argmax(1) == place) > 0.95
