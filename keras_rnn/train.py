@@ -58,7 +58,7 @@ def train(
             parent = open_parent(config.init_from, task)
             task.parent = parent.task
         keras.utils.set_random_seed(config.seed)
-        folder.make()
+        folder.make(with_data=not train_data)
         locked = folder.locked() if replicas.is_chief else contextlib.nullcontext()
         with building_in(config.precision), locked:
             if replicas.is_chief:

@@ -54,8 +54,11 @@ class Workdir:
         """Whether a run began here."""
         return os.path.exists(self.file(CONFIG))
 
-    def make(self) -> None:
+    def make(self, with_data: bool = False) -> None:
         """Makes the folder.
+
+        Arguments:
+            with_data: whether built-in data will be written into it.
 
         Raises:
             InputError: it cannot be made, or it is none of a run and holds what a run would write over.
@@ -68,7 +71,8 @@ class Workdir:
             raise pipelines.InputError(f"cannot be made: {error.strerror}", self.path) from None
         if self.exists() or os.path.exists(self.file(MARK)):
             return
-        for folder in (self.checkpoints, self.examples, self.tensorboard, self.data):
+        written = [self.checkpoints, self.examples, self.tensorboard]
+        for folder in [*written, self.data] if with_data else written:
             if os.path.lexists(folder):
                 raise pipelines.InputError(
                     f"is no folder of a run, and has {os.path.basename(folder)}, which a run would write over; "

@@ -195,13 +195,22 @@ def test_a_label_that_is_rare_among_several_stays_in_training():
     assert in_dev.any() and not in_dev[:30].any()
 
 
-def test_a_folder_of_something_else_is_no_workdir(tmp_path, capsys):
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "model.bin").write_text("mine")
+@pytest.mark.parametrize("name", ["checkpoints", "data"])
+def test_a_folder_of_something_else_is_no_workdir(name, tmp_path, capsys):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "train.tsv").write_text("mine")
     status, _, errors = run(capsys, "train", "--task=classification", f"--workdir={tmp_path}")
-    assert status == 1 and "is no folder of a run, and has checkpoints" in errors
-    assert os.listdir(tmp_path) == ["checkpoints"]
-    assert os.listdir(tmp_path / "checkpoints") == ["model.bin"]
+    assert status == 1 and f"is no folder of a run, and has {name}" in errors
+    assert os.listdir(tmp_path) == [name]
+    assert (tmp_path / name / "train.tsv").read_text() == "mine"
+
+
+def test_the_data_of_a_run_may_lie_in_its_folder(tmp_path):
+    (tmp_path / "data").mkdir()
+    Workdir(tmp_path).make()
+    assert sorted(os.listdir(tmp_path)) == [".keras_rnn", "data"]
+    (tmp_path / "examples").mkdir()  # what a run leaves that was killed before its config.json
+    Workdir(tmp_path).make()
 
 
 def test_only_checkpoints_are_removed_among_the_checkpoints(tmp_path):
