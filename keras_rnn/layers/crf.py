@@ -158,7 +158,7 @@ class _Chain:
         tags = tf.gather(tags, order, batch_dims=1)
         length = tf.reduce_sum(tf.cast(self.mask, tf.int32), axis=1)
         pairs = tags[:, :-1] * self.tags + tags[:, 1:]
-        moves = tf.gather(tf.reshape(self.transitions, [-1]), tf.maximum(pairs, 0))
+        moves = tf.gather(tf.reshape(self.transitions, [-1]), pairs)
         counts = tf.range(1, tf.maximum(self.time, 1)) < length[:, None]
         score += tf.reduce_sum(tf.where(counts, moves, 0.0), axis=1)
         filled = tf.pad(tags, [[0, 0], [0, 1]])  # a row without positions still has a first
@@ -515,9 +515,6 @@ class CRFLoss(keras.losses.Loss):
             )
             losses *= weights
         return tf.reduce_mean(losses)
-
-    def call(self, tags, emissions):
-        return -self.layer_of().log_likelihood(tags, emissions, mask_of(emissions))
 
     def get_config(self):
         return {"identity": self.identity}
