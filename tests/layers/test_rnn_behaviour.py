@@ -91,11 +91,12 @@ def test_any_shape_and_mask_has_the_stock_gradients(drawn, name):
     assert_equal(differentiate(keras_rnn.FusedRNN(cell, **options), x, mask), expected)
 
 
-@pytest.mark.parametrize("mask_dtype", ["int32", "float32", "bool"])
+@pytest.mark.parametrize("mask_dtype", ["int32", "float32", "uint8"])
 def test_masks_may_be_numbers(mask_dtype):
     layer = keras_rnn.FusedRNN(make_cell("gru", UNITS, FEATURES))
     x, mask = values(BATCH, TIME, FEATURES), make_mask("holes", BATCH, TIME)
     np.testing.assert_array_equal(layer(x, mask=mask.astype(mask_dtype)), layer(x, mask=mask))
+    assert (layer(x, mask=mask) != layer(x)).numpy().any()
 
 
 @pytest.mark.parametrize("go_backwards", [False, True])
@@ -368,6 +369,14 @@ def test_masks_of_an_embedding_pass_through():
 def test_symbolic_shapes(options, shapes):
     layer = keras_rnn.FusedRNN(keras_rnn.LSTMCell(UNITS), **options)
     results = layer(keras.Input([None, FEATURES]))
+    assert [result.shape for result in tf.nest.flatten(results)] == shapes
+
+
+def test_symbolic_shapes_of_a_stack():
+    """Outputs are those of the last cell, states those of all."""
+    layer = keras_rnn.FusedRNN([keras_rnn.LSTMCell(3), keras_rnn.GRUCell(5)], return_state=True)
+    results = layer(keras.Input([None, FEATURES]))
+    shapes = [(None, 5), (None, 3), (None, 3), (None, 5)]
     assert [result.shape for result in tf.nest.flatten(results)] == shapes
 
 

@@ -32,8 +32,8 @@ TOKENS = {
 }
 DOCUMENT = {"ids": np.array([[[2, 3, 0], [4, 0, 0]]])}
 PAIR = {"ids": IDS, "target": np.array([[4, 3]])}
-SOUND = {
-    "features": np.ones([2, 10, 4], "float32"),
+SOUND = {  # ones would be normalised to nothing
+    "features": np.random.default_rng(0).normal(size=[2, 10, 4]).astype("float32"),
     "frames": np.array([10, 5]),
     "target": np.array([[3, 2], [4, 2]]),
 }

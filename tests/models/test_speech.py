@@ -10,6 +10,7 @@ from keras_rnn.layers import AddNoise, SpecAugment, VocalTract
 from keras_rnn.models.speech import Listener
 
 LISTENER = {"units": 4, "layers": 3, "halvings": 2}
+SHORT = {"units": 4, "layers": 1, "halvings": 0, "bidirectional": False}
 SPELLER = {"embedding_dim": 3, "units": 4, "attention_units": 5}
 
 
@@ -18,9 +19,9 @@ def sounds(frames, seed=0, mels=6):
     return {"features": x.astype("float32"), "frames": np.array(frames, "int32")}
 
 
-@pytest.mark.parametrize("moments", [None, [0.5] * 6])
+@pytest.mark.parametrize("moments", [{}, {"mean": [0.5] * 6, "deviation": [2.0] * 6}], ids=bool)
 def test_what_stands_in_padding_changes_nothing(moments):
-    model = SpeechRecognizer(6, 9, LISTENER, SPELLER, mean=moments, deviation=moments)
+    model = SpeechRecognizer(6, 9, LISTENER, SPELLER, **moments)
     inputs = sounds([13, 9]) | {"target": np.array([[4, 5, 3], [6, 3, 0]])}
     logits, steps, spelled = model(inputs)
     assert steps.numpy().tolist() == [4, 3]
@@ -61,6 +62,34 @@ def test_a_sound_by_itself_is_normalised_by_band():
     inputs = sounds([13, 9])
     louder = {**inputs, "features": inputs["features"] + np.arange(6, dtype="float32")}
     np.testing.assert_allclose(model(louder)[0], model(inputs)[0], atol=1e-5)
+
+
+def test_given_moments_take_the_place_of_those_of_the_sound():
+    mean, deviation = np.linspace(1.0, 3.0, 6), np.linspace(0.5, 4.0, 6)
+    inputs = sounds([13, 9])
+    normal = {**inputs, "features": (inputs["features"] - mean) / deviation}
+    heard = []
+    for features, *moments in ((inputs, mean, deviation), (normal, [0.0] * 6, [1.0] * 6)):
+        keras.utils.set_random_seed(1)
+        model = SpeechRecognizer(6, 9, SHORT, mean=[*moments[0]], deviation=[*moments[1]])
+        heard.append(model.listen(features)[0])
+    np.testing.assert_allclose(*heard, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"noise": True},
+        {"vocal_tract": {"extent": 0.3, "lowest": 60.0, "highest": 4000.0}},
+        {"augment": {"frequency_masks": 2, "frequency_width": 3}},
+    ],
+    ids=lambda options: "".join(options),
+)
+def test_training_alone_hears_other_sounds(options):
+    model, inputs = SpeechRecognizer(6, 9, SHORT, **options), sounds([13, 9])
+    plain, again, other = (model.listen(inputs, training)[0] for training in (False, False, True))
+    np.testing.assert_array_equal(plain, again)
+    assert (plain != other).numpy().any()
 
 
 def test_the_decoder_step_by_step_gives_the_logits_of_all_at_once():
