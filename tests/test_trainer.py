@@ -46,6 +46,13 @@ def test_every_weight_moves_and_fillers_weigh_nothing(tmp_path):
     (tmp_path / "b").mkdir()
     filled = trainer_of(tmp_path / "a", records, batch_size=8, **settings)
     exact = trainer_of(tmp_path / "b", records, batch_size=5, **settings)
+    loss_of = filled.task.loss
+
+    def no_number_for_fillers(*arguments, **options):
+        losses, weights, outputs = loss_of(*arguments, **options)
+        return tf.where(tf.cast(weights, tf.float32) > 0, losses, np.nan), weights, outputs
+
+    filled.task.loss = no_number_for_fillers
     results = []
     for trainer in (filled, exact):
         (batch,) = trainer.train_batches.epoch(0)
@@ -101,6 +108,7 @@ def test_a_step_of_one_program_is_that_of_two(precision, tmp_path):
         (tmp_path / name).mkdir()
         trainer = trainer_of(tmp_path / name, small_data.rows(8), **settings)
         (batch,) = trainer.train_batches.tensors()
+        before = [variable.numpy() for variable in trainer.variables]
         if name == "one":
             (loss,), norm = trainer.step([batch])
             shown = trainer.gradients
@@ -113,6 +121,25 @@ def test_a_step_of_one_program_is_that_of_two(precision, tmp_path):
         assert trainer.programs.count == {"one": 1, "two": 2}[name]
     for one, two in zip(*ends, strict=True):
         np.testing.assert_allclose(one, two, rtol=2e-4, atol=1e-6)
+    # After the first step an average is 2 / 11 of what was and 9 / 11 of what is.
+    for average, old, new in zip(trainer.averages, before, trainer.variables, strict=True):
+        np.testing.assert_allclose(average, (2 * old + 9 * new) / 11, rtol=1e-5, atol=1e-6)
+    # The averages are what is judged and kept as the best; training goes on from the weights.
+    weight, average = trainer.variables[-1].numpy(), trainer.averages[-1].numpy()
+    assert (weight != average).any()
+    judged = []
+
+    def judge(forward, batches):
+        judged.append(trainer.variables[-1].numpy())
+        return {"loss": 1.0, trainer.task.metric: 0.5}
+
+    trainer.task.judge = judge
+    trainer.judge()
+    np.testing.assert_array_equal(judged, [average])
+    trainer.save(better=True, finished="")
+    np.testing.assert_array_equal(trainer.variables[-1], weight)
+    trainer.model.load_weights(f"{trainer.workdir.checkpoint('best')}/model.weights.h5")
+    np.testing.assert_array_equal(trainer.variables[-1], average)
 
 
 @pytest.mark.parametrize("value", [np.inf, 3e19])
@@ -125,12 +152,15 @@ def test_a_norm_that_is_no_number_is_not_clipped_away(value, tmp_path):
     assert all(np.isnan(variable.numpy()).all() for variable in trainer.variables)
 
 
-def test_a_norm_that_is_no_number_is_told_before_a_checkpoint_has_it(tmp_path):
+def test_a_norm_or_a_dev_loss_that_is_no_number_is_told_before_a_checkpoint_has_it(tmp_path):
     trainer = trainer_of(tmp_path, small_data.rows(8))
     trainer.whole_step = lambda batch: (tf.constant(1.0), tf.constant(np.nan), [])
     with pytest.raises(
         InputError, match="the norm of the gradients became nan at step 1; there is no checkpoint"
     ):
+        trainer.run([])
+    trainer.judge = lambda: {"loss": np.nan, trainer.task.metric: 0.5}
+    with pytest.raises(InputError, match="the dev loss became nan at step 1; there is no"):
         trainer.run([])
     assert not trainer.workdir.checkpoint("last")
 
@@ -145,7 +175,8 @@ def test_the_norm_of_large_gradients(size):
 
 
 def test_keras_callbacks_run_in_the_loop(tmp_path):
-    trainer = trainer_of(tmp_path, small_data.rows(40), epochs=5)
+    settings = {"epochs": 5, "dropout": 0.0, "learning_rate": 0.0}
+    trainer = trainer_of(tmp_path, small_data.rows(40), **settings)
     seen = []
 
     class Stop(keras.callbacks.Callback):
@@ -153,12 +184,16 @@ def test_keras_callbacks_run_in_the_loop(tmp_path):
             seen.append(batch)
 
         def on_epoch_end(self, epoch, logs=None):
+            # Nothing moves and nothing is dropped: what is learnt from and what is judged are the same.
             assert logs["dev_accuracy"] >= 0 and logs["loss"] > 0
+            assert logs["loss"] == pytest.approx(logs["dev_loss"], rel=1e-4)
+            assert float(trainer.loss_metric.count) == 0
             self.model.stop_training = epoch == 1
 
     assert trainer.run([Stop()]) == "a callback ended it"
     assert trainer.state.epoch == 2
     assert seen == [0, 1, 2] * 2
+    assert trainer.totals[0] == 2 * 40
 
 
 def test_accumulated_batches_make_the_step_of_one_large_batch(tmp_path):
@@ -198,6 +233,11 @@ def test_dev_is_scored_every_so_many_steps(tmp_path):
     trainer.run([Note()])
     # At steps 2, 4 and 6, and at the end of each epoch.
     assert seen == [(0, 2, 4), (0, 3, 0), (1, 4, 2), (1, 6, 0)]
+    # What is as good as the best is no better.
+    trainer.state.best = 0.5
+    for higher, better in ((True, [True, False, False]), (False, [False, False, True])):
+        trainer.task.higher_is_better = higher
+        assert [trainer._is_better(score) for score in (0.6, 0.5, 0.4)] == better
 
 
 def test_a_run_past_an_end_that_was_brought_forward_is_finished(tmp_path):
@@ -267,6 +307,7 @@ def test_a_run_cut_in_the_midst_of_an_epoch_ends_as_the_whole_one(tmp_path):
         folder.mkdir()
         for cut in (*cuts, 0):
             trainer = trainer_of(folder, records, max_steps=cut, **settings)
+            assert trainer.total_steps == (cut or 10)
             trainer.restore()
             trainer.run([])
         assert trainer.state.step == 10
