@@ -462,3 +462,25 @@ def test_weights_do_not_begin_alike(make):
     for one, other in itertools.combinations(drawn, 2):
         size = min(one.size, other.size)
         assert abs(np.corrcoef(one[:size], other[:size])[0, 1]) < 0.6
+
+
+def test_every_kernel_is_initialized_and_regularized_as_asked_for():
+    options = {"kernel_initializer": "ones", "kernel_regularizer": keras.regularizers.L2(1.0)}
+    h, query = np.ones([1, 2, 2], "float32"), np.ones([1, 4], "float32")
+    pooling, additive = AttentionPooling(3, **options), BahdanauAttention(3, **options)
+    pooling(h)
+    additive(query, h)
+    assert float(sum(pooling.losses)) == 2 * 3 + 3
+    assert float(sum(additive.losses)) == 4 * 3 + 2 * 3 + 3
+
+
+@pytest.mark.parametrize("name", SELF_ATTENTIONS)
+def test_what_is_pooled_has_no_mask(name):
+    h = keras.layers.Embedding(9, 3, mask_zero=True)(np.array([[1, 2, 0]]))
+    assert hasattr(h, "_keras_mask")
+    assert getattr(SELF_ATTENTIONS[name]()(h), "_keras_mask", None) is None
+
+
+def test_location_attention_remembers_the_last_step_alone():
+    alpha = tf.constant([[0.2, 0.8]])
+    np.testing.assert_array_equal(LocationAttention(3).remember(alpha, tf.ones([1, 2])), alpha)

@@ -14,7 +14,7 @@ from tests import small_data, small_tags
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
-    return small_data.train_small(tmp_path_factory.mktemp("classifier"), pictures=0)
+    return small_data.train_small(tmp_path_factory.mktemp("classifier"), pictures=0, epochs=5)
 
 
 @pytest.fixture(scope="module")

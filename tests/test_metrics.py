@@ -71,6 +71,20 @@ def test_temperature_is_found_again(temperature):
     assert found == pytest.approx(temperature, rel=0.05)
 
 
+def test_temperature_of_several_labels_is_found_again():
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(4000, 3)) * 2
+    right = rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+    found = metrics.fit_temperature(3 * logits, right, multilabel=True)
+    assert found == pytest.approx(3, rel=0.05)
+
+
+def test_two_texts_without_a_mistake_are_right_with_three_quarters():
+    right = np.eye(2, dtype=bool)
+    found = metrics.fit_temperature(right * 1.0, right, multilabel=False)
+    assert found == pytest.approx(1 / np.log(3), rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "given, right, exact, f1",
     [
@@ -132,3 +146,14 @@ def test_where_no_span_is_and_none_is_given_none_is_right():
     result = counts.result()
     assert (result["accuracy"], result["precision"], result["recall"], result["f1"]) == (1, 0, 0, 0)
     assert result["by_label"] == {}
+
+
+def test_confusions_are_shares_of_the_right_tag():
+    counts = metrics.TagCounts(["O", "B-X"])
+    counts.update_tags(np.array([0, 0, 0, 1]), np.array([1, 0, 0, 1]), np.zeros(4, bool))
+    assert counts.confusions(3) == [("O", "B-X", 1, 1 / 3)]
+
+
+def test_blanks_of_a_transcript_do_not_count():
+    scores = metrics.recognition_scores([" one  two "], ["one two"])
+    assert scores == {"wer": 0, "cer": 0, "exact_match": 1}

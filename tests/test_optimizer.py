@@ -13,7 +13,9 @@ from keras_rnn.optimizer import Schedule
         ("constant", 0, [1.0, 1.0, 1.0]),
         ("constant", 4, [0.25, 1.0, 1.0]),
         ("linear", 0, [1.0, 0.5, 0.0]),
+        ("linear", 20, [0.05, 0.625, 0.0]),
         ("cosine", 0, [1.0, 0.5, 0.0]),
+        ("cosine", 20, [0.05, (1 + np.cos(0.375 * np.pi)) / 2, 0.0]),
         ("inverse_sqrt", 4, [0.25, (4 / 51) ** 0.5, (4 / 101) ** 0.5]),
     ],
 )

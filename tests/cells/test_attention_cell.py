@@ -183,6 +183,8 @@ def test_what_does_not_go_together():
     dropping = keras_rnn.GRUCell(2, recurrent_dropout=0.5)
     with pytest.raises(ValueError, match="same recurrent_dropout, got 0.0 and 0.5"):
         keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention, context_cell=dropping)
+    with pytest.raises(ValueError, match="must have the states of the cell"):
+        keras_rnn.AttentionCell(keras_rnn.GRUCell(2), attention, context_cell=keras_rnn.GRUCell(3))
 
 
 def test_a_cell_of_keras_is_told_what_stands_for_it():
@@ -225,3 +227,40 @@ def test_recurrent_dropout_falls_on_nothing_but_the_cells_recurrent_product(inne
     for got, wanted in zip(dropped, expected, strict=True):
         np.testing.assert_allclose(got, wanted, atol=1e-6)
     assert np.abs(expected[0]).max() > 0.01
+
+
+class OwnProjection(keras_rnn.GRUCell):
+    """Says of no kernel that its projection is a product with it."""
+
+    input_kernel = None
+
+
+def test_a_cell_whose_projection_is_no_product_is_projected_in_the_step():
+    x, memory = arrays()
+    layers = [
+        randomised(keras_rnn.AttentionCell(cell(UNITS), keras_rnn.BahdanauAttention(3)), x, memory)
+        for cell in (OwnProjection, keras_rnn.GRUCell)
+    ]
+    layers[0].set_weights(layers[1].get_weights())
+    own, plain = (layer(x, memory=memory, memory_mask=MASK)[0] for layer in layers)
+    np.testing.assert_allclose(own, plain, atol=1e-6)
+
+
+def test_noise_of_the_cell_inside_falls_in_training():
+    x, memory = arrays()
+    cell = keras_rnn.GRUCell(
+        UNITS, recurrent_dropout=0.9, recurrent_dropout_kind="candidate", seed=1
+    )
+    cell = keras_rnn.AttentionCell(cell, keras_rnn.BahdanauAttention(3))
+    layer = randomised(cell, x, memory)
+    _, extras = layer(x, memory=memory, training=True)
+    assert (extras["c_tilde"].numpy() == 0).mean() > 0.5
+
+
+def test_what_stands_in_masked_positions_of_the_memory_reaches_nothing():
+    x, memory = arrays()
+    cell = keras_rnn.AttentionCell(keras_rnn.GRUCell(UNITS), keras_rnn.BahdanauAttention(3))
+    layer = randomised(cell, x, memory)
+    spoilt = np.where(MASK[..., None], memory, np.nan)
+    wanted, found = (layer(x, memory=m, memory_mask=MASK)[0] for m in (memory, spoilt))
+    np.testing.assert_array_equal(wanted, found)

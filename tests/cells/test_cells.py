@@ -1,6 +1,7 @@
 """Every cell of the list against its equations in NumPy, and as users of Keras expect a cell."""
 
 import functools
+import inspect
 
 import keras
 import numpy as np
@@ -122,6 +123,55 @@ def test_a_cell_lives_through_its_config(name):
     assert isinstance(again.bias.constraint, keras.constraints.MaxNorm)
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru_reset_after", "peephole_lstm"])
+def test_each_weight_has_the_initializer_regularizer_and_constraint_of_its_part(name):
+    part_of = {"recurrent_kernel": "recurrent", "recurrent_bias": "bias"}
+    part_of |= {"peephole_kernel": "recurrent"}
+    options = {"unit_forget_bias": False} if "lstm" in name else {}
+    for number, part in enumerate(("kernel", "recurrent", "bias"), start=1):
+        options[f"{part}_initializer"] = keras.initializers.Constant(number)
+        options[f"{part}_regularizer"] = keras.regularizers.L2(number)
+        options[f"{part}_constraint"] = keras.constraints.MaxNorm(number)
+    cell = keras_rnn.make_cell(name, UNITS, **options)
+    cell.build((None, FEATURES))
+    for weight in cell.weights:
+        part = part_of.get(weight.name, weight.name)
+        assert weight.regularizer is options[f"{part}_regularizer"], weight.name
+        assert weight.constraint is options[f"{part}_constraint"], weight.name
+        if weight.name != "peephole_kernel":  # it has an initializer of its own
+            assert np.all(weight == options[f"{part}_initializer"].value), weight.name
+
+
+CLASSES = {type(keras_rnn.make_cell(name, UNITS)) for name in keras_rnn.CELLS}
+CLASSES |= {keras_rnn.QueryReductionCell, keras_rnn.ZoneoutCell, keras_rnn.AttentionCell}
+
+
+@pytest.mark.parametrize("cls", sorted(CLASSES, key=lambda cls: cls.__name__))
+def test_a_config_holds_every_argument(cls):
+    """Those of the class and of all it descends from."""
+    given = {
+        keras_rnn.ZoneoutCell: lambda: cls(keras_rnn.GRUCell(UNITS), 0.1),
+        keras_rnn.AttentionCell: lambda: cls(
+            keras_rnn.GRUCell(UNITS), keras_rnn.BahdanauAttention(UNITS)
+        ),
+    }
+    config = given.get(cls, lambda: cls(UNITS))().get_config()
+    arguments = {
+        argument.name
+        for base in cls.__mro__
+        if issubclass(base, keras_rnn.Cell)
+        for argument in inspect.signature(base.__init__).parameters.values()
+        if argument.kind is argument.POSITIONAL_OR_KEYWORD
+    }
+    # What is refused, or does nothing, is left out.
+    refused = {
+        keras_rnn.QueryReductionCell: {"recurrent_dropout"},
+        keras_rnn.ZoneoutCell: {"recurrent_dropout"},
+        keras_rnn.AttentionCell: {"recurrent_dropout", "seed"},
+    }
+    assert arguments - {"self"} - set(config) == refused.get(cls, set())
+
+
 @pytest.mark.parametrize("name", keras_rnn.CELLS)
 def test_every_trainable_weight_moves_in_training(name):
     """A weight that training does not move is a weight that is not in the graph."""
@@ -199,6 +249,14 @@ def test_a_reservoir_in_which_nothing_goes_round_stays_as_it_was_drawn():
         kernel = np.asarray(keras_rnn.ESNCell(8, seed=seed).initial_recurrent_kernel((8, 8)))
         assert kernel.any() and not np.linalg.matrix_power(kernel != 0, 8).any()
         assert np.abs(kernel).max() < 1
+
+
+def test_a_seed_draws_the_connections_of_a_reservoir():
+    options = {"seed": 1, "recurrent_initializer": "ones", "connectivity": 0.5}
+    cells = [keras_rnn.ESNCell(9, **options) for _ in range(2)]
+    for cell in cells:
+        cell.build((None, FEATURES))
+    np.testing.assert_array_equal(*(cell.recurrent_kernel for cell in cells))
 
 
 def test_an_echo_state_network_is_built_while_a_graph_is_traced():

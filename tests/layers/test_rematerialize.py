@@ -107,3 +107,13 @@ def test_no_copy_of_the_inputs_has_time_in_front():
         "f32[3,256,5]" in compiled and "f32[16,16,3,7]" in compiled
     )  # the inputs; the outputs of the chunks
     assert "f32[256,3,5]" not in compiled and "f32[16,16,3,5]" not in compiled
+
+
+@pytest.mark.parametrize("time", [0, None])
+def test_no_time_steps_are_no_chunks(time):
+    layer = keras_rnn.FusedRNN(
+        keras_rnn.SimpleRNNCell(UNITS), rematerialize=True, return_sequences=True
+    )
+    layer.build([BATCH, None, FEATURES])
+    run = tf.function(layer, input_signature=[tf.TensorSpec([BATCH, time, FEATURES])])
+    assert run(tf.zeros([BATCH, 0, FEATURES])).shape == (BATCH, 0, UNITS)

@@ -248,3 +248,17 @@ def test_xla_gives_the_same_loss_and_gradients():
     for variable, one, other in zip(model.trainable_variables, gradients, others, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5, err_msg=variable.path)
         assert np.abs(one).max() > 1e-4, variable.path
+
+
+def test_its_configuration_is_what_was_given():
+    given = {
+        "units": 6,
+        "cell": "gru",
+        "attention_units": 5,
+        "coverage": False,
+        "dropout": 0.1,
+        "recurrent_dropout": 0.2,
+    }
+    encoder = {"vocabulary_size": VOCABULARY, "embedding_dim": 5, "stack": {"units": 4}}
+    config = models.PointerGenerator(encoder, **given).get_config()
+    assert {name: config[name] for name in given} == given

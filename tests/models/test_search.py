@@ -203,6 +203,8 @@ def test_a_row_that_is_done_stays_so_while_its_neighbours_go_on():
     alone = search.beam_search(decoder, tf.constant([0]), **options)
     assert together.lengths[:, 0].numpy().tolist() == [0, 6]
     assert alone.lengths[0, 0] == 0
+    # An exact search goes on as long as the longer one may win.
+    assert search.beam_search(decoder, tf.constant([0]), exact=True, **options).lengths[0, 0] == 6
 
 
 def test_one_row_is_like_many():
@@ -513,3 +515,64 @@ def test_who_is_stuck_too_early_gives_way_to_who_is_not():
     decoder.logits[:, 0, START, 5] = 9.0
     found = search.beam_search(decoder, rows_of(1), 5, beam=4, min_length=3, block_ngrams=1)
     assert found.lengths.numpy() >= 3 and 5 not in found.tokens.numpy()[0, 0, :2]
+
+
+def test_each_step_has_draws_of_its_own():
+    drawn = search.sample(Even(steps=5, batch=20), rows_of(20), 4, seed=1, min_length=4)
+    assert (drawn.tokens[:, 0, 0] != drawn.tokens[:, 0, 1]).numpy().any()
+
+
+def test_more_likeliest_words_than_there_are_is_all_of_them():
+    few, every = (search.sample(Table(3), rows_of(3), 2, seed=1, top_k=k) for k in (99, VOCABULARY))
+    np.testing.assert_array_equal(few.tokens, every.tokens)
+
+
+def test_the_share_of_the_likeliest_is_that_at_the_temperature():
+    """Of a word that has half of the probability, two thirds at half the temperature."""
+    decoder = Even(steps=2, batch=200)
+    decoder.logits[..., 4] = np.log(2)  # against two others of 0
+    decoder.logits[..., [0, 1, 2, 3]] = -30
+    options = {"min_length": 1, "temperature": 0.5, "top_p": 0.6}
+    drawn = search.sample(decoder, rows_of(200), 1, seed=1, **options)
+    assert np.unique(drawn.tokens).tolist() == [4]
+
+
+def test_what_is_drawn_is_scored_as_the_decoder_scores_it():
+    decoder = Table(3)
+    found = search.sample(decoder, rows_of(3), 2, seed=1, top_k=2, temperature=2.0)
+    for row in range(3):
+        tokens = found.tokens.numpy()[row, 0, : found.lengths[row, 0]]
+        right, _ = decoder.log_probability(row, tokens)
+        assert float(found.scores[row, 0]) == pytest.approx(right, abs=1e-4)
+
+
+def test_positions_that_nobody_looks_at_cost_no_coverage():
+    wide, narrow = Table(5), Table(5)
+    wide.alpha[..., 2] = 0
+    narrow.alpha = wide.alpha[..., :2]
+    found, wanted = (
+        search.beam_search(decoder, rows_of(3), 4, beam=3, coverage_penalty=0.2)
+        for decoder in (wide, narrow)
+    )
+    np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-6)
+
+
+def test_where_there_are_fewer_sequences_than_asked_for_the_rest_score_next_to_nothing():
+    """Of four words there are sixteen sequences of two."""
+    found = search.beam_search(Table(3), rows_of(3), 2, beam=20, n_best=20, min_length=2)
+    assert (found.scores[:, :16].numpy() > -100).all()
+    assert (found.scores[:, 16:].numpy() <= -1e9).all()
+
+
+def test_a_limit_beyond_the_longest_is_none():
+    decoder = Table(5)
+    for find in (search.greedy_search, search.beam_search):
+        found, wanted = (find(decoder, rows_of(3), 4, limits=limits) for limits in ([99] * 3, None))
+        np.testing.assert_array_equal(found.tokens, wanted.tokens)
+        np.testing.assert_allclose(found.scores, wanted.scores)
+    decoder.logits[..., END] -= 20
+    found, wanted = (
+        search.greedy_search(decoder, rows_of(3), 4, limits=limits) for limits in ([99] * 3, None)
+    )
+    assert (found.lengths.numpy() == 4).all()
+    np.testing.assert_allclose(found.scores, wanted.scores)

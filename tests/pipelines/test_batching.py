@@ -49,6 +49,10 @@ def test_buckets_are_the_best_there_are(lengths, most):
     assert padded_cells(buckets, lengths) == best
 
 
+def test_what_is_empty_has_a_place_all_the_same():
+    assert choose_buckets(np.array([0, 0]), 1).tolist() == [[1]]
+
+
 def test_buckets_of_many_lengths():
     generator = np.random.default_rng(0)
     lengths = generator.lognormal(3, 1, 100_000).astype(int) + 1

@@ -1,5 +1,6 @@
 """Tokenizers: what is cut, which ids, files and SavedModels that answer the same."""
 
+import collections
 import contextlib
 import os
 import subprocess
@@ -63,6 +64,14 @@ def words(text):
         ("漢字とabc、漢字", "漢 字 と abc 、 漢 字"),
         ("한국어 텍스트", "한국어 텍스트"),
         ("नमस्ते दुनिया", "नमस्ते दुनिया"),
+        ("カー", "カ ー"),
+        ("ไทย", "ไ ท ย"),
+        ("ລາວ", "ລ າ ວ"),
+        ("ខ្មែរ", "ខ្ មែ រ"),
+        ("မြန်", "မြ န်"),
+        # A non-joiner and a joiner stand inside words.
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("क्\u200dष", "क्\u200dष"),
         ("naïve cafe\u0301 Ünïcode", "naïve cafe\u0301 Ünïcode"),
         ("good👍👍 :)", "good 👍 👍 : )"),
         ("a\x1fb\x00c", "a b c"),
@@ -138,6 +147,10 @@ def test_every_kind(tokenizers, kind, tmp_path):
     ids = tokenizer.encode(["The FUNNY film", "[UNK]", b"bad \xff\xfe bytes"])
     decoded = tokenizer.decode(ids.to_tensor()).numpy()
     assert decoded[0] == b"the funny film"
+    # Lower-casing is that of Unicode, in training and after it.
+    capitals, small = tokenizer.encode(["NAÏVE ÄRGER", "naïve ärger"]).to_list()
+    assert capitals == small and UNKNOWN not in small
+    assert [token for token in tokenizer.tokens_list[4:] if token != token.lower()] == []
     tokenizer.save(tmp_path)
     assert all(name.startswith("vocabulary") for name in os.listdir(tmp_path))
     loaded = load_tokenizer(tmp_path)
@@ -164,6 +177,30 @@ def test_pieces_know_their_places(tokenizers, kind):
     assert joined.lower() == "afunny,film"
     assert starts.dtype == ends.dtype == tf.int32
     assert len(tokens.to_list()[0]) == len(starts.to_list()[0])
+
+
+def test_pieces_are_cut_from_capitals_too(tokenizers):
+    pieces = [tokenizers["wordpiece"].tokenize([text]).to_list() for text in ("ÄRGER", "ärger")]
+    assert pieces[0] == pieces[1] != [[b"[UNK]"]]
+
+
+def test_rare_characters_have_a_piece():
+    tokenizer = train_tokenizer("sentencepiece", ["a b " * 300 + "z y " * 9], 20)
+    assert UNKNOWN not in tokenizer.encode(["z y"]).to_list()[0]
+
+
+def test_special_tokens_are_no_words_of_a_vocabulary():
+    counts = collections.Counter(["[PAD]", "[PAD]", "a"])
+    assert text_module.tokenizer_of_counts("words", counts, 9).tokens_list[4:] == ["a"]
+
+
+def test_invalid_bytes():
+    """A character knows its place among them, and to count they are one sign."""
+    tokenizer = CharacterTokenizer([*SPECIAL_TOKENS, "a"])
+    _, starts, ends = tokenizer.tokenize_with_offsets([b"a\xffb", b"\xff"])
+    assert starts.to_list() == [[0, 1, 2], [0]]
+    assert ends.to_list() == [[1, 2, 3], [1]]
+    assert text_module.count_words([b"\xff", b"\xfe"]) == {"\ufffd": 2}
 
 
 @pytest.mark.parametrize("kind", KINDS)

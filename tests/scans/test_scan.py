@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 import keras_rnn
+from keras_rnn import scans
 from tests.comparing import (
     MODES,
     assert_equal,
@@ -397,3 +398,59 @@ def test_state_shapes_helper_matches_the_layers_states():
     layer = keras_rnn.FusedRNN(make_cell("lstm", UNITS, FEATURES))
     initial = layer.get_initial_state(BATCH)
     assert [tuple(state.shape) for state in initial] == state_shapes(layer, BATCH)
+
+
+def test_dropout_falls_on_operands_as_wide_as_its_mask():
+    kernel = tf.ones([4, 2])
+    dot = scans.dropping(scans.product, tf.zeros([2, 3]))
+    np.testing.assert_array_equal(dot(tf.ones([2, 4]), kernel), [[4, 4], [4, 4]])
+    np.testing.assert_array_equal(dot(tf.ones([2, 3]), kernel[:3]), [[0, 0], [0, 0]])
+
+
+def test_extras_of_no_time_steps():
+    layer = keras_rnn.FusedRNN(keras_rnn.GRUCell(UNITS), return_extras=True)
+    _, extras = layer(tf.zeros([BATCH, 0, FEATURES]))
+    assert extras["gamma_u"].shape == (BATCH, 0, UNITS)
+
+
+def test_without_a_gradient_the_states_of_no_time_steps_are_the_first_ones():
+    layer = keras_rnn.FusedRNN(keras_rnn.SimpleRNNCell(UNITS), return_state=True)
+    layer.build([BATCH, None, FEATURES])
+    first = tf.fill([BATCH, UNITS], 0.5)
+    with scans.forward_only():
+        run = tf.function(
+            lambda x: layer(x, initial_state=[first]),
+            input_signature=[tf.TensorSpec([BATCH, None, FEATURES])],
+        )
+        _, state = run(tf.zeros([BATCH, 0, FEATURES]))
+    np.testing.assert_array_equal(state, first)
+
+
+def test_gradients_of_half_precision_are_summed_in_float32():
+    """In bfloat16 a sum of ones ends at 256."""
+    weight = keras.Variable(1.0, dtype="bfloat16")
+
+    def step(projected, states, dot, memory=None):
+        return [projected + tf.convert_to_tensor(weight)], {}
+
+    @tf.function(autograph=False)
+    def gradient(projected):
+        value = tf.convert_to_tensor(weight)
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            scanned = scans.scan(step, projected, [projected[0]], [(weight, value)])
+            total = tf.reduce_sum(tf.cast(scanned.outputs, tf.float32))
+        return tape.gradient(total, value)
+
+    assert float(gradient(tf.zeros([1024, 1, 1], tf.bfloat16))) == 1024
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_states_keep_the_precision_of_the_cell(training):
+    class WideStepCell(keras_rnn.SimpleRNNCell):
+        def step(self, projected, states, dot, memory=None):
+            (a,), _ = super().step(projected, states, dot)
+            return [tf.cast(a, tf.float32)], {}
+
+    layer = keras_rnn.FusedRNN(WideStepCell(UNITS, dtype="mixed_bfloat16"), return_sequences=True)
+    assert layer(values(BATCH, TIME, FEATURES), training=training).dtype == tf.bfloat16
