@@ -13,9 +13,9 @@ cores.
 
 | data | accuracy | median |
 |---|---|---|
-| SST-2, sentences | 0.8016, 0.8050, 0.8062 | 0.8050 |
-| SST-2, sentences, with vectors | 0.8257, 0.8142, 0.8234 | 0.8234 |
-| SNIPS intents | 0.9829, 0.9829, 0.9886 | 0.9829 |
+| SST-2, sentences | 0.8050, 0.8016, 0.8096 | 0.8050 |
+| SST-2, sentences, with vectors | 0.8222, 0.8200, 0.8245 | 0.8222 |
+| SNIPS intents | 0.9829, 0.9829, 0.9871 | 0.9829 |
 """
 
 from keras_rnn.configs.config import DELIMITER, VECTORS_SIZE, Key, shared_keys
