@@ -20,6 +20,7 @@ _HOMES = {
         "numbered_lines",
         "open_bytes",
         "remove_parts",
+        "shown",
         "suffix",
     ],
     "readers": [

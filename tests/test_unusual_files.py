@@ -16,7 +16,7 @@ from keras_rnn.evaluate import evaluate
 from keras_rnn.examples import chosen_for_dev
 from keras_rnn.run import open_run
 from keras_rnn.tasks import make_task
-from keras_rnn.tasks.inputs import format_of
+from keras_rnn.tasks.inputs import format_of, read_tagged_json
 from keras_rnn.workdir import Workdir
 from tests import small_data
 
@@ -236,3 +236,9 @@ def test_a_file_that_lies_here_takes_no_librarys_place(tmp_path, capsys, monkeyp
     monkeypatch.setattr("sys.path", [*sys.path])
     assert run(capsys, "evaluate", "--workdir=none")[0] == 1
     assert sys.path.index(str(tmp_path)) == len(sys.path) - 1
+
+
+def test_a_bad_object_on_standard_input_is_told_by_that_name(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"text": 1}\n')))
+    (error,) = read_tagged_json("-")
+    assert str(error).startswith("standard input:1: the object needs tokens")
