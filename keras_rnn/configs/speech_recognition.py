@@ -16,7 +16,7 @@ is the time of the process on both cores together, compilation included:
 | head | wer | cer | exact | CPU | time |
 |---|---|---|---|---|---|
 | ctc | 0.025 | 0.018 | 0.940 | 4.0 min | 4.2 min |
-| attention | 0.020 | 0.017 | 0.950 | 5.8 min | 8.1 min |
+| attention | 0.022 | 0.018 | 0.945 | 5.8 min | 8.1 min |
 
 A speaker never heard is harder: CTC trained on three of them, 652 sounds, with `max_shapes=5`, has a wer of 0.167 on
 the fourth's 57.
