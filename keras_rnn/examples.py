@@ -92,7 +92,7 @@ def prepare_data(task: Task, workdir: Workdir, train_data: str, dev_data: str, s
             before = facts.get("source")
             changed = isinstance(before, dict) and before.get("files") != source["files"]
             # Without files of its own dev is a part of the training data.
-            new_dev = changed and (not dev_data or before["files"][1] != source["files"][1])
+            new_dev = changed and (not dev_data or before["files"][1:] != source["files"][1:])
         if facts.get("source"):
             # Should encoding end halfway, the examples are no longer those of what stands here.
             workdir.write({**facts, "source": None}, "examples", "facts.json")

@@ -159,7 +159,10 @@ def _train(
         trainer = Trainer(task, model, folder, data, programs)
         resumed = trainer.restore()
     _check_same_start(trainer)
-    if resumed and data.new_dev:
+    # The chief alone has looked at the files.
+    (new_dev,) = replicas.from_chief(float(data.new_dev))
+    if resumed and new_dev:
+        # What was best on other data is no measure for what comes.
         trainer.state.best = None
         trainer.state.judged_without_better = 0
         trainer.save(better=False, finished="")
