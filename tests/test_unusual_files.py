@@ -165,6 +165,7 @@ def test_data_that_were_withdrawn_are_not_trained_on(tmp_path, capsys):
         ('"id","text"\n"1","good"\n', "table"),
         ('\n"id"\t"text"\n1\tgood\n', "table"),
         ("id,text", "table"),
+        ("id,text\n1", "table"),  # all that a pipe holds so far
         ("I got it, text\nbad film\n", "lines"),
         ("this, text of mine\nbad film, was it\n", "lines"),
     ],

@@ -156,8 +156,10 @@ def count_cut(features: Any, texts: Sequence[str], counts: collections.Counter) 
 
 
 def _first_lines(file: str) -> list[str]:
-    """The first lines of a file that are not empty; the last of them may be cut."""
-    return [line for line in _head(file).split("\n") if line.strip()]
+    """The first lines of a file that are not empty, without one that may be cut; the very first is whole."""
+    lines = _head(file).split("\n")
+    whole = [line for line in lines[:-1] if line.strip()]
+    return whole or [line for line in lines if line.strip()]
 
 
 def _head(file: str) -> str:
